@@ -1,4 +1,4 @@
-"""Which streams have their frames in memory that their clients share, and how much of it there is."""
+"""Opens the arenas, memory with a stream's frames that its client shares, and counts how much of it there is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = Logger(__name__)
 
 
 def mapped_bytes(streams: Iterable[LiveStream]) -> int:
-    """Bytes of the arenas of some streams that stay in memory while their slots are free."""
+    """Bytes of the streams' arenas that stay in memory while their slots are free."""
     return sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None)
 
 
@@ -36,9 +36,9 @@ def open_arena(
     Args:
         peer: the client.
         stream: its stream.
-        offer: what it said.
-        room: so many bytes of all of it stay in memory while they are free; none, where there is none.
-        make_spool: makes a file for frames of an arena.
+        offer: its message.
+        room: bytes of the arena that may stay in memory while its slots are free.
+        make_spool: makes the file for frames that are moved from the arena to disk, or returns None.
     """
     hello = peer.session.hello
     if hello is not None and not peer.user:
@@ -54,7 +54,7 @@ def open_arena(
 
 
 def make_spool(endpoint: str, budget: Budget, folder: Path, arena: Arena, offer: OpenArena) -> SpoolFile | None:
-    """A file for what has no room in memory, if any may be on disk and it can be made."""
+    """The file for frames of an arena that have no room in memory; None if there is no spool or it cannot be made."""
     if arena.name is not None:
         arena.say(endpoint, str(folder))
     if not budget.spool_limit:

@@ -1,4 +1,4 @@
-"""Clips: from their opening, over their frames and what the encoder makes of them, until their rows are stored."""
+"""Clips from their opening until their rows are stored: their names, their frames, what encoders report of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LAGGING_SECONDS = 2.0
 FASTEST_PRESET = "ultrafast"
 
 VANISHED = "vanished"
-"""Why a ring is saved whose client is gone."""
+"""The reason of a video that is saved from a ring because its client vanished."""
 
 _NO_ROOM = "its index cannot be written: is the disk full?"
 
@@ -47,14 +47,14 @@ class Clips:
     """All clips whose rows are not stored yet. Belongs to the service's thread.
 
     Args:
-        settings: what the daemon was told.
+        settings: the daemon's settings.
         pool: the encoders.
         storage: the store.
         grants: the streams' credit.
         counters: where frames and clips are counted.
 
     Attributes:
-        stopping: whether the daemon stops: frames that come now are too late.
+        stopping: whether the daemon stops, so that frames which still come are dropped.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Clips:
         self._store = storage
         self._grants = grants
         self._counters = counters
-        self._files: set[Path] = set()  # that are being written
+        self._files: set[Path] = set()  # the final paths of videos that are being written
         self._by_job: dict[encoding.ClipJob | SavedClip, LiveClip] = {}
 
     @property
@@ -81,13 +81,13 @@ class Clips:
     # --- what clients send --------------------------------------------------------------------------------
 
     def open(self, stream: LiveStream, message: msg.OpenClip) -> None:
-        """Begin a video; where that cannot be, its frames are dropped and counted."""
+        """Begin a video or a ring. If that is impossible, its frames are dropped and counted."""
         self._grants.fit(stream, message.frame_bytes)
         if message.ring_seconds:
             self._open_ring(stream, message)
             return
         if not stream.ready or not self._store.takes(stream.info.folder):
-            return  # its files have no names yet, or nobody could find them again; its frames are counted
+            return  # its files' suffix is not known yet, or no row could say where they are
         if message.keep and (problem := _unreadable(message.keep)):
             log.warning("a video stays, as its rule cannot be read", name=message.name, problem=problem)
             message = replace(message, keep="")
@@ -106,7 +106,7 @@ class Clips:
         )
 
     def _name(self, stream: LiveStream, message: msg.OpenClip, *, new: bool = False) -> Path:
-        """The file of a clip, into which nothing else is being written; one that is new replaces none that is there."""
+        """The final path of a clip, which no other open clip has, and with ``new`` no other file at all."""
         final = Path(stream.info.folder) / video_file(message.name, stream.suffix, message.part)
         if final in self._files or (new and final.exists()):
             unique = f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}"
@@ -126,7 +126,7 @@ class Clips:
         stream.clips[message.clip] = self._by_job[job] = clip
 
     def save(self, stream: LiveStream, message: SaveClip) -> str:
-        """Make a video of a ring. Returns why that cannot be, or nothing."""
+        """Save a video of a ring. Returns why that is impossible, or ``""``."""
         ring = stream.clips.get(message.clip)
         if ring is None or ring.ring is None or ring.ended:
             return f"nothing of {message.name!r} is held: {self._pool.closed or 'its ring could not be begun'}"
@@ -138,9 +138,9 @@ class Clips:
         return ""
 
     def save_vanished(self, stream: LiveStream) -> None:
-        """The client of a stream is gone and has not said why: what its rings have is saved, by their own numbers."""
+        """Save what the rings of a stream hold, as its client vanished. Each video takes the number of its ring."""
         for ring in [clip for clip in stream.clips.values() if clip.ring and clip.received and not clip.ended]:
-            assert ring.ring is not None  # noqa: S101 - as it was asked for just now
+            assert ring.ring is not None  # noqa: S101 - only rings are in the list
             del stream.clips[ring.number]
             self._save(ring, replace(ring.ring, ring_seconds=0.0, keep=""), None)
             self.end(ring, aborted=True)
@@ -162,7 +162,7 @@ class Clips:
         job.save(saved)
 
     def noted(self, clip: LiveClip) -> None:
-        """A clip is in the index: it may be written."""
+        """Let a clip be written, as its row is in the index."""
         if isinstance(clip.job, SavedClip):
             clip.job.start()
         else:
@@ -202,7 +202,7 @@ class Clips:
         self._take(stream, clip, frames)
 
     def unnamed_frames(self, stream: LiveStream) -> None:
-        """A stream ends: what its client wrote into its arena and did not come to name is recorded, too."""
+        """Take in the frames that a stream's client had in its arena when it ended, and had sent no message for."""
         if stream.arena is not None and stream.peer is not None:
             for message in stream.peer.session.unnamed(stream.handle, stream.arena.unnamed()):
                 self.slot_frames(stream, message)
@@ -211,7 +211,7 @@ class Clips:
         clip = stream.clips.get(number)
         if clip is None or not clip.ring:
             self._counters.received += len(frames)
-        # they come too late, during a stop, or the clip could not be opened; or there is no memory where one is to be
+        # a frame is of no use if its clip has ended or could not be opened, or if its slot has no memory
         taken = clip is not None and not clip.ended
         usable = [frame for frame in frames if taken and frame.parts]
         if len(usable) < len(frames):
@@ -223,7 +223,7 @@ class Clips:
             clip.job.offer(usable)
 
     def _drop(self, stream: LiveStream, frames: list[Frame], reason: str, *, counted: bool) -> None:
-        """Let go of frames that no encoder comes to see, and count those that are to be in a video."""
+        """Release frames that no encoder gets. A ring's are not ``counted`` as dropped."""
         self._counters.dropped[reason] += len(frames) * counted
         self._counters.lost["frames"] += len(frames) * counted
         for frame in frames:
@@ -232,7 +232,6 @@ class Clips:
             self._grants.released(stream, frame.nbytes)
 
     def _why_not(self, clip: LiveClip | None) -> str:
-        """The reason by which a frame is dropped that no encoder comes to see."""
         if self.stopping:
             return "shutdown"
         if self._pool.closed is not None:
@@ -241,7 +240,7 @@ class Clips:
 
     @staticmethod
     def end(clip: LiveClip, *, aborted: bool) -> None:
-        """No more frames come for a clip."""
+        """End a clip: no more frames come for it."""
         if not clip.ended:
             clip.ended = True
             clip.job.end(aborted=aborted)
@@ -249,17 +248,17 @@ class Clips:
     # --- what the encoders and the store report -----------------------------------------------------------
 
     def released(self, event: encoding.Released) -> None:
-        """Frames have left memory."""
+        """Return the credit of frames that have left memory."""
         stream = self._by_job[event.job].stream
         stream.in_memory -= event.nbytes
         self._grants.released(stream, event.nbytes)
 
     def saturated(self, event: encoding.Saturated) -> None:
-        """The queues are full for a clip's frames, or no more."""
+        """Tell a clip's client whether credit will be long in coming."""
         self._grants.saturated(self._by_job[event.job].stream, saturated=event.saturated)
 
     def finished(self, event: encoding.ClipFinished) -> LiveClip | None:
-        """A clip's file is written, or will not be: count it, and have it stored. Returns a ring, which has no row."""
+        """Count a clip that the encoder is done with, and have its row stored. A ring has none: it is returned."""
         clip, result = self._by_job[event.job], event.result
         stream = clip.stream
         if clip.ring:
@@ -274,7 +273,7 @@ class Clips:
         self._counters.clips[result.state] += 1
         clip.written, clip.encoded, clip.error, clip.ended = result.file or "", result.encoded, result.error, True
         if event.job.spec.judged and result.state == FINAL:
-            clip.written = ""  # its client hears of that once it is kept
+            clip.written = ""  # its client is told the file once a rule keeps it
         if result.state != FINAL:
             log.warning("a video was cut off", file=clip.file, frames=result.encoded, dropped=result.dropped)
         if result.error:
@@ -287,11 +286,11 @@ class Clips:
         return None
 
     def stored(self, clip: LiveClip) -> bool:
-        """A clip is over; returns False where that was known."""
+        """Forget a clip whose row is stored. Returns False if it was forgotten before."""
         if self._by_job.pop(clip.job, None) is None:
             return False
         stream = clip.stream
-        if stream.clips.get(clip.number) is clip:  # else it is a ring, of which what was saved has its number
+        if stream.clips.get(clip.number) is clip:  # else it is a ring, and a video saved from it has its number
             del stream.clips[clip.number]
         stream.encoded += clip.encoded
         if not clip.ring:
@@ -300,7 +299,7 @@ class Clips:
 
 
 def opening_of(ring: msg.OpenClip, message: SaveClip) -> msg.OpenClip:
-    """What a video that is made of a ring would be opened with."""
+    """The message that would open a video which is saved from a ring."""
     return replace(
         ring,
         clip=message.saved,
@@ -314,7 +313,7 @@ def opening_of(ring: msg.OpenClip, message: SaveClip) -> msg.OpenClip:
     )
 
 
-@lru_cache(maxsize=64)  # each clip of a wrapper has the same
+@lru_cache(maxsize=64)  # all clips of a wrapper have the same rule
 def _unreadable(rule: str) -> str:
     """Why a rule that a client sent cannot be read; empty where it can."""
     try:

@@ -7,33 +7,32 @@ from dataclasses import dataclass
 from offcam_proto.limits import MIB
 
 MOST_PER_STREAM = 64 * MIB
-"""Bytes that a stream gets at most, as when it is alone: enough for frames to go on through a pause of the daemon."""
+"""Most credit of a stream, in bytes, as when it is alone: enough to send frames on through a pause of the daemon."""
 
 LEAST_PER_STREAM = MIB
-"""Bytes that a stream gets however many there are; more where a frame of it is larger."""
+"""Least share of a stream, in bytes, however many there are. One with large frames gets more."""
 
 BEFORE_FIRST_CLIP = 4
-"""A stream whose first clip has not begun is granted its share divided by this: the size of its frames is not known
-yet, and the others can use the rest meanwhile."""
+"""Before its first clip a stream is granted its share divided by this: the size of its frames is not known yet, and
+others can use the rest."""
 
 LEAST_FRAMES = 4
 """So many frames fit into the credit of a stream, however large they are."""
 
 KEPT_FOR_STREAMS = 64
-"""Half of the limit is divided among so many streams: what is kept for each, whatever the others were granted."""
+"""Half of the limit, divided by this, is kept for each of so many streams, whatever others were granted."""
 
 COMMON_PART = 4
-"""One grant takes at most this part of what is kept for nobody, so that something is left for whoever comes next."""
+"""One grant takes at most a fourth of what is kept for no stream, so that something is left for the next."""
 
 
 WORTH_WHILE, WORTH_IT = 4, 16
-"""A grant is worth a message from a fourth of the stream's target on where it has plenty of credit, and from a
-sixteenth on where it runs low."""
+"""A grant is worth a message from a fourth of the stream's target on, or from a sixteenth if its credit runs low."""
 
 
 @dataclass(slots=True)
 class Account:
-    """A stream's share.
+    """A stream's credit.
 
     Attributes:
         frame_bytes: size of its largest frame so far; `LEAST_FRAMES` of them must fit its target.
@@ -49,9 +48,9 @@ class Account:
 class CreditPool:
     """Shares ``limit`` bytes among the streams with video. Not thread-safe: it belongs to the service's thread.
 
-    Each stream's target shrinks as more come; what was granted before is not taken back, so the sum of all
-    exposures never exceeds the limit. That the first to come cannot keep out those that come later, even if they
-    rest for ever on what they got, is due to what is `kept`: nobody else is granted that.
+    Each stream's target shrinks as more streams come. Granted credit is not taken back, and all exposures together
+    never exceed the limit. Early streams that never spend theirs cannot keep out later ones, as each stream has `kept`
+    bytes that are granted to others only for a single frame.
 
     Attributes:
         limit: the bytes to share.
@@ -73,14 +72,14 @@ class CreditPool:
         return Account()
 
     def close(self, account: Account, in_memory: int) -> None:
-        """The stream ends: its unspent credit is void; frames still in memory are released later."""
+        """End a stream: its unspent credit is void; frames still in memory are released later."""
         self._count -= 1
         self._owed -= self._owed_to(account)
         account.closed = True
         self._change(account, in_memory - account.exposure)
 
     def released(self, account: Account, nbytes: int) -> None:
-        """Frames of a stream have left memory."""
+        """Count bytes of a stream's frames that have left memory."""
         self._change(account, -nbytes)
 
     def grant(self, account: Account, unspent: int) -> int:
@@ -88,8 +87,8 @@ class CreditPool:
 
         Args:
             account: its account.
-            unspent: bytes granted to it for which no frame has come. While that is plenty, grants are saved up, and a
-                little when it is not: a message for each frame wakes a client that waits as often.
+            unspent: bytes granted to it for which no frame has come. The more there are, the longer grants are saved
+                up: with a message for each frame, a client that waits would be woken as often.
         """
         target = self._target(account)
         want = target - account.exposure
@@ -104,25 +103,25 @@ class CreditPool:
         return nbytes
 
     def _one_frame(self, account: Account) -> int:
-        """What lets a stream that has not even a frame's worth send one, of what is kept for others if need be."""
+        """Bytes that a stream lacks for one frame, even of those kept for others; 0 for none, or if all are used."""
         missing = account.frame_bytes - account.exposure
         return missing if 0 < missing <= self.limit - self.granted else 0
 
     @property
     def share(self) -> int:
-        """Bytes that a stream with small frames is granted."""
+        """The target, in bytes, of a stream with small frames."""
         streams = max(self._count, 1)
         fair = self.kept + (self.limit - KEPT_FOR_STREAMS * self.kept) // streams
         return max(min(fair, self.limit // max(streams, 4), MOST_PER_STREAM), LEAST_PER_STREAM)
 
     @property
     def assured(self) -> int:
-        """Bytes that each stream may count on just now: a share where there is enough of it left."""
+        """Bytes that each stream may count on just now: its share, or less if less is left."""
         return min(self.share, self.kept + self._common // max(self._count, 1))
 
     @property
     def _common(self) -> int:
-        """Bytes that are free, and kept for nobody who is here or may come."""
+        """Bytes that are free, and kept neither for an open stream nor for one to come."""
         to_come = self.kept * max(0, KEPT_FOR_STREAMS - self._count)
         return max(0, self.limit - self.granted - self._owed - to_come)
 

@@ -44,26 +44,26 @@ GRACE_SECONDS = 2.0
 """A client whose connection broke may come back within this time before its streams are ended."""
 
 UNREAD_SECONDS = 60.0
-"""Longest time that they are kept open for what it sent before, where others send so much that it is not read yet."""
+"""Longest time that its streams stay open because others send so much that what it sent is not read yet."""
 
 _NO_ROOM = "the index of {} cannot be written and too much waits for it: is its disk full?"
 _NOT_OPENED = "nothing of it was recorded: what waits for an index that cannot be written has no room for more"
 
 
 class Dispatcher:
-    """Decides what follows from messages, events and time, and keeps who is connected with which streams.
+    """Decides what follows from messages, events and time, and knows who is connected with which streams.
 
     Belongs to the service's thread.
 
     Args:
-        settings: what the daemon was told.
-        instance: id of this start of it.
+        settings: the daemon's settings.
+        instance: id of this daemon process.
         pool: the encoders.
         storage: the store.
         stats_json: makes the answer to a `StatsRequest`.
-        lost: keeps what is lost.
-        shown: keeps which folders were written.
-        reader: reads how far runs came.
+        lost: keeps the counts of what was lost.
+        shown: keeps which run folders were written.
+        reader: reads how far runs came that clients resume.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class Dispatcher:
         self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
         is_here = lambda peer: self.peers.get(peer.identity) is peer  # noqa: E731
         self._questions = RunQuestions(settings.root, storage, reader, self._speak, is_here)
-        self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
+        self._speaking: dict[Peer, None] = {}  # ordered: a peer's last messages go before those of its next connection
         self._last_active = time.monotonic()
-        self._read = 0  # messages
+        self._read = 0  # how many messages were read
         self._all_read_at = 0.0  # when no message was left to be read
         self._stopping = False
 
     def speaking(self) -> Iterable[Peer]:
-        """Peers that may have something to send; forgets them."""
+        """Take the peers that there may be something to send to."""
         speaking, self._speaking = self._speaking, {}
         return speaking
 
@@ -112,11 +112,11 @@ class Dispatcher:
     # --- messages -----------------------------------------------------------------------------------------
 
     def message(self, identity: bytes, connection: int, parts: Sequence[Buffer], user: str = "") -> None:
-        """A message came over a connection of a user: '' on this host, else a remote client's name and key."""
+        """Handle a message. The connection's user is ``""`` on this host, else a remote client's name and key."""
         self._read += 1
         peer = self.peers.get(identity)
         if peer is not None and peer.user != user:
-            self._drop(peer)  # a peer may choose its routing id, even one that was another's
+            self._drop(peer)  # a peer may choose its routing id, even one of another's
             peer = None
         if peer is None:
             peer = self.peers[identity] = Peer(identity, user)
@@ -129,7 +129,7 @@ class Dispatcher:
             self._drop(peer)
             return
         if message is None:
-            self.peers.pop(identity)  # it was told to say hello; nothing of it need be remembered
+            self.peers.pop(identity)  # it has to say hello first, and was told so: forget it
             return
         self._act(peer, message)
 
@@ -193,7 +193,7 @@ class Dispatcher:
         self._drop(peer)
 
     def _breach(self, reason: str, user: str, problem: str) -> None:
-        """Count a message that was refused, and tell of it, but not of each in a flood."""
+        """Count a message that was refused, and log it, but not each one of a flood."""
         self.counters.breaches[reason] += 1
         if self._throttle.admit(reason, user):
             log.warning("a client was refused", reason=reason, user=user or "local", problem=problem)
@@ -217,7 +217,7 @@ class Dispatcher:
         recalls.refused(peer, handle, folder)
 
     def _open_stream(self, peer: Peer, message: msg.OpenStream) -> None:
-        peer.recalls.pop(message.handle, None)  # it is being asked for
+        peer.recalls.pop(message.handle, None)  # the client opens it again without being asked
         if peer.user:
             try:
                 folder = remote_folders.make_run_folder(self._settings.root, peer.user, message.folder)
@@ -232,7 +232,7 @@ class Dispatcher:
         assert hello is not None  # noqa: S101 - the session admits no stream before its hello
         account = self._grants.pool.open() if message.video else None
         stream = LiveStream(peer, message, hello.session, account)
-        if not peer.records:  # who only asks, as a health check does every few seconds, is not worth a line
+        if not peer.records:  # a client that only asks, as a health check every few seconds, is not logged
             peer.records = True
             log.info("a client came", pid=hello.pid, client=hello.client)
         self._pool.budget.clip_memory = self._grants.pool.assured // 2
@@ -252,30 +252,30 @@ class Dispatcher:
     # --- leaving ------------------------------------------------------------------------------------------
 
     def disconnected(self, connection: int) -> None:
-        """The socket's monitor says that a connection broke."""
+        """Handle a broken connection, of which the socket's monitor told."""
         for peer in self.peers.values():
             if peer.connection == connection:
                 peer.connection = -1
                 self.unreachable(peer)
 
     def unreachable(self, peer: Peer) -> None:
-        """A peer's connection is broken; what it sent before may still come."""
+        """Note that a peer's connection is broken. What it sent before may still come."""
         if peer.gone_at is None:
             peer.gone_at, peer.gone_read = time.monotonic(), self._read
             if peer.records:
                 log.info("a connection broke", pid=peer.session.hello.pid if peer.session.hello else None)
 
     def all_read(self) -> None:
-        """No message of any client is left to be read: none of those who are gone by now, either."""
+        """Note that no message is left to be read, not even of clients that are gone."""
         self._all_read_at = time.monotonic()
 
     def _over(self, peer: Peer, now: float) -> bool:
-        """Whether a peer is gone for good, and what it sent before was taken in: it may have waited for the store."""
+        """Whether a peer is gone for good and all that it sent was read: that may have had to wait for the store."""
         if peer.gone_at is None or now - peer.gone_at <= GRACE_SECONDS:
             return False
         if self._all_read_at > peer.gone_at or now - peer.gone_at > UNREAD_SECONDS:
             return True
-        # local clients' messages are read in turn, and no more than so many of each can wait
+        # local clients are read in turn, and only so many messages of each can wait: by now its own were read
         return not peer.user and self._read - peer.gone_read > MOST_QUEUED_IN * len(self.peers)
 
     def _drop(self, peer: Peer) -> None:
@@ -304,7 +304,7 @@ class Dispatcher:
         if stream.closed and not stream.clips and stream in self.streams:
             self.streams.discard(stream)
             twin = next((other for other in self.streams if other.same_as(stream)), None)
-            if twin is not None:  # its client opened it again over another connection: the last to finish ends it
+            if twin is not None:  # its client opened it again over another connection: the last to end ends the stream
                 twin.lost = twin.lost and stream.lost
                 twin.arena_names |= stream.arena_names
                 return
@@ -314,12 +314,12 @@ class Dispatcher:
             self._last_active = time.monotonic()
 
     def let_go(self, identity: bytes, _error: BaseException) -> None:
-        """A client's message raised what nobody expected: its clips end as if it had vanished, and it may come anew."""
+        """Drop a client whose message raised an unexpected error, as if it had vanished. It may connect again."""
         if (peer := self.peers.get(identity)) is not None:
             self._drop(peer)
 
     def goodbye(self, reason: str) -> None:
-        """The daemon stops: no more frames, and everybody is told."""
+        """Take no more frames, as the daemon stops, and tell all clients."""
         self._stopping = self.clips.stopping = True
         for peer in list(self.peers.values()):
             if peer.session.hello is not None:
@@ -332,7 +332,7 @@ class Dispatcher:
     # --- time ---------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Now and then: end who vanished, tell flushes where they stand, grant what could not be before."""
+        """Now and then: drop vanished clients, tell how far flushes are, grant credit that is free by now."""
         now = time.monotonic()
         for peer in self._liveness.stopped(self.peers.values()):
             self.unreachable(peer)
@@ -354,7 +354,7 @@ class Dispatcher:
         self.remember()
 
     def remember(self) -> None:
-        """Have the next daemon know of what is lost by now, and of what was written."""
+        """Write down for the next daemon what was lost, and which folders were written."""
         self._lost.keep(self.counters.lost)
         self._shown.wrote(self._store.live_streams())
 
@@ -365,7 +365,7 @@ class Dispatcher:
     # --- events -------------------------------------------------------------------------------------------
 
     def event(self, event: object) -> None:  # noqa: C901 - one case for each event
-        """Something that another thread reports."""
+        """Handle an event of another thread."""
         match event:
             case encoding.Released():
                 self.clips.released(event)
@@ -398,7 +398,7 @@ class Dispatcher:
                 self._questions.answered(question, event)
 
     def give_up(self, event: object, error: BaseException) -> None:
-        """An event raised what nobody expected: a clip that it was about is over, so that nobody waits for it."""
+        """End the clip of an event that raised an unexpected error, so that nothing waits for it."""
         match event:
             case encoding.ClipFinished():
                 clip = self.clips.of(event.job)
@@ -418,13 +418,13 @@ class Dispatcher:
         self._speak(peer)
         if event.error is not None:
             if stream.ready:
-                return  # it was answered before, and its records wait in its client
+                return  # it was opened before, and its client keeps its records
             code = "daemon" if isinstance(event.error, store.StoreDead) else "folder"
             self._refuse_stream(peer, stream.handle, stream.info.folder, str(event.error)[:1000], code)
             peer.streams.pop(stream.handle, None)
             self._close_stream(stream, lost=True)
             return
-        self._shown.wrote([stream.info.folder])  # before its client knows: whatever kills us then, it is shown again
+        self._shown.wrote([stream.info.folder])  # before its client knows: so the next daemon shows it, too
         stream.ready, stream.suffix = True, event.suffix
         peer.session.stream_opened(
             stream.handle, acked_seq=event.last_seq, suffix=stream.suffix, credit=self._grants.first(stream)
@@ -449,7 +449,7 @@ class Dispatcher:
             self._speak(stream.peer)
 
     def _kept(self, event: Kept) -> None:
-        """A rule keeps a clip, which has its name now: its client hears of it once more."""
+        """Tell a client once more of a clip, which a rule has kept and so has its final name."""
         for stream in self.streams:
             if stream.info.stream == event.stream and stream.peer is not None:
                 session = stream.peer.session
@@ -470,5 +470,5 @@ class Dispatcher:
             peer.session.clip_done(
                 stream.handle, clip.number, file=clip.written, encoded=clip.encoded, error=clip.error[:1000]
             )
-        self._forget_if_done(stream)  # before those who wait are answered: then the index says that it is closed
+        self._forget_if_done(stream)  # before flushes are answered: by then the stream's end is in the index
         self._flushes.clip_final(clip)

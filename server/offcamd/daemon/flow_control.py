@@ -15,7 +15,7 @@ class Grants:
     """The credit of all streams with video; one without has no account. Belongs to the service's thread.
 
     Args:
-        limit: bytes that all of them share, as ``pool`` has them.
+        limit: bytes that all of them share.
         speak: called with a peer that has something to be sent.
     """
 
@@ -24,7 +24,7 @@ class Grants:
         self._speak = speak
 
     def first(self, stream: LiveStream) -> int:
-        """What a stream is opened with."""
+        """The credit that a stream is opened with, in bytes."""
         return self.pool.grant(stream.account, 0) if stream.account is not None else 0
 
     def grant(self, stream: LiveStream) -> None:
@@ -36,24 +36,24 @@ class Grants:
             self._tell(stream, nbytes)
 
     def fit(self, stream: LiveStream, frame_bytes: int) -> None:
-        """A stream has frames of this size: its credit has to be enough for a few."""
+        """Have a stream's credit be enough for a few frames of this size."""
         if stream.account is not None and frame_bytes > stream.account.frame_bytes:
             stream.account.frame_bytes = frame_bytes
             self.grant(stream)
 
     def released(self, stream: LiveStream, nbytes: int) -> None:
-        """Frames of a stream have left memory, or were not kept at all."""
+        """Return the credit of a stream's frames that have left memory, or were not kept at all."""
         if stream.account is not None:
             self.pool.released(stream.account, nbytes)
             self.grant(stream)
 
     def saturated(self, stream: LiveStream, *, saturated: bool) -> None:
-        """The queues are full for a stream, or no more: credit will be long in coming, or not."""
+        """Tell a stream's client whether credit will be long in coming."""
         stream.saturated = saturated
         self._tell(stream, 0)
 
     def close(self, stream: LiveStream) -> None:
-        """A stream ends: its credit is void, but for that of its frames in memory."""
+        """Void a stream's credit, but for that of its frames in memory."""
         if stream.account is not None:
             self.pool.close(stream.account, stream.in_memory)
 

@@ -1,4 +1,4 @@
-"""What clients' flushes wait for: the clips that ended before, then whatever the store had been given by then."""
+"""Clients' flushes: each waits for the clips that ended before it, then for all that the store has been given."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Flushes:
     """All flushes that wait for clips. Belongs to the service's thread.
 
     Args:
-        pass_store: called with a flush that waits for no clip any more; it has to pass through the store.
+        pass_store: called with a flush that waits for no clip any more; puts it through the store.
         speak: called with a peer that has something to be sent.
     """
 
@@ -32,8 +32,8 @@ class Flushes:
         self._speak = speak
 
     def ask(self, peer: Peer, token: int, clips: Iterable[LiveClip]) -> None:
-        """A peer asks; ``clips`` are all that are not final yet."""
-        # also those of an earlier connection, that a client which came back is still waiting for
+        """Take in a peer's flush; ``clips`` are all that are not final yet."""
+        # by session, as a client that came back waits for clips of its earlier connection, too
         session = peer.session.hello.session if peer.session.hello else b""
         waiting = {clip for clip in clips if clip.ended and clip.stream.session == session}
         if not waiting:
@@ -49,19 +49,19 @@ class Flushes:
         self._tell(peer, token)
 
     def tell(self, peer: Peer) -> None:
-        """Tell a peer where its flushes stand."""
+        """Tell a peer how far its flushes are."""
         for token in peer.flushes:
             self._tell(peer, token)
 
     def passed(self, request: FlushRequest, gone: frozenset[str]) -> None:
-        """A flush has come through the store: all that it asked for is final, unless it is in folders that are gone."""
+        """Answer a flush that has come through the store: all is final, except in folders that are gone."""
         if not gone.isdisjoint(request.peer.folders):
             return  # its client asks again
         request.peer.session.flushed(request.token, clips=0, frames=0)
         self._speak(request.peer)
 
     def clip_final(self, clip: LiveClip) -> None:
-        """A clip is final: whoever waits for it waits for one less."""
+        """Take a final clip off the flushes that wait for it."""
         for peer, token in clip.waited_by:
             waiting = peer.flushes.get(token)
             if waiting is not None:

@@ -1,4 +1,4 @@
-"""What other threads tell the service's: events of the encoders and the store, and that it is to stop."""
+"""What other threads tell the service's thread: events of encoders and store, and that it is to stop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 
 class Inbox:
-    """Events in order of arrival. `post` and `stop` are for any thread and for signals' handlers.
+    """Events in order of arrival. `post` and `stop` are for any thread and for signal handlers.
 
     Attributes:
-        waker: can be read from once something came.
-        stops: how often it was asked to stop.
-        stop_reason: why, as the first said who asked.
+        waker: a socket that can be read from once something came.
+        stops: how often the service was asked to stop.
+        stop_reason: why, by the first who asked.
     """
 
     def __init__(self) -> None:
@@ -38,18 +38,18 @@ class Inbox:
         self._wake_up()
 
     def _wake_up(self) -> None:
-        with contextlib.suppress(OSError):  # full: the loop is about to wake; closed: there is none any more
+        with contextlib.suppress(OSError):  # full: the loop is about to wake; closed: it has ended
             self._wake.send(b"\0")
 
     def __bool__(self) -> bool:
         return bool(self._events)
 
     def wait(self, seconds: float) -> None:
-        """Wait until something comes."""
+        """Wait until something comes, at most so many seconds."""
         select.select([self.waker], [], [], seconds)
 
     def take(self) -> Iterator[object]:
-        """The events, those included that come meanwhile."""
+        """Take the events out, those included that come meanwhile."""
         with contextlib.suppress(BlockingIOError):
             while self.waker.recv(4096):
                 pass
@@ -57,6 +57,6 @@ class Inbox:
             yield self._events.popleft()
 
     def close(self) -> None:
-        """Nobody is woken any more."""
+        """Close the sockets: no one is woken any more."""
         self.waker.close()
         self._wake.close()

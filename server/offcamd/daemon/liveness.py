@@ -1,8 +1,8 @@
-"""Which local clients are alive as processes, and yet stopped: by a signal, or by a debugger. Their connections stay.
+"""Finds local clients whose process is stopped, by a signal or a debugger, so that their connection does not break.
 
-libzmq's heartbeats would notice it, too, but not beside a limit to what it takes in ahead of us: libzmq 4.3.5 aborts
-the process where a client that was held up by that limit leaves (https://github.com/zeromq/libzmq/issues/3937 and
-others), and takes a client for dead that it does not read itself.
+libzmq's heartbeats would notice it, too, but do not go together with `MOST_QUEUED_IN`: libzmq 4.3.5 then aborts the
+daemon when a client leaves that the limit held up (https://github.com/zeromq/libzmq/issues/3937 and others), and takes
+a client for dead that it does not read itself.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Liveness:
     def __init__(self) -> None:
         self._host = socket.gethostname()
         self._since: dict[int, float] = {}
-        self._looked = time.monotonic()  # what looks at processes is loaded by then
+        self._looked = time.monotonic()  # so the first look is later: psutil is loaded by then
 
     def stopped(self, peers: Iterable[Peer]) -> Iterator[Peer]:
-        """Those that have been stopped for `STOPPED_SECONDS`; none where it was asked a moment ago."""
+        """The clients that have been stopped for `STOPPED_SECONDS`; none if asked again within `LOOK_SECONDS`."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
@@ -44,7 +44,7 @@ class Liveness:
         before, self._since = self._since, {}
         for peer in peers:
             hello = peer.session.hello
-            # what a client says of itself may be wrong: then it harms itself
+            # a client that states a wrong host or pid harms only itself
             if hello and not peer.user and hello.host == self._host and is_stopped(hello.pid):
                 since = self._since[hello.pid] = before.get(hello.pid, now)
                 if now - since >= STOPPED_SECONDS:
@@ -53,17 +53,17 @@ class Liveness:
 
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped, as far as can be seen."""
-    import psutil  # noqa: PLC0415 - not before it takes records: see `Service.tell`
+    import psutil  # noqa: PLC0415 - loaded late: see `Service.tell`
 
     try:
         return _process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
-    except (psutil.Error, ValueError):  # it is gone, not ours to see, or cannot be
+    except (psutil.Error, ValueError):  # the process is gone or hidden from us, or no process has such a number
         return False
 
 
 @functools.lru_cache(maxsize=4096)
 def _process(pid: int) -> psutil.Process:
-    """A process, or another one with its number after it: making one costs as much as asking for its status."""
+    """The process that has a pid now. Cached, as making the object costs as much as asking for the status."""
     import psutil  # noqa: PLC0415 - as above
 
     return psutil.Process(pid)

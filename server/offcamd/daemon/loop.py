@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from offcamd.store.store import Store
 
 TICK_SECONDS = 0.25
-"""How often the loop looks at what time alone brings: vanished clients, flush progress, idleness."""
+"""How often the loop looks for what comes with time alone: vanished clients, flush progress, idleness."""
 
 TURN_MESSAGES = 256
 """Most messages taken in before the encoders' and the store's events have their turn."""
 
 BEHIND_SECONDS = 0.01
-"""How soon a loop that does not read, as the store is behind, looks again."""
+"""How soon the loop looks again while it reads no messages, as the store is behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """What the service's thread does, all of it, until it is to stop."""
+    """All that the service's thread does until it is to stop."""
 
     transport: Transport
     inbox: Inbox
@@ -40,7 +40,7 @@ class Loop:
     health: Health
 
     def run(self, idle_seconds: float) -> None:
-        """Go on until the inbox is told to stop, or nobody had a stream open for so long (0: never)."""
+        """Go on until the inbox is told to stop, or no stream was open for ``idle_seconds`` (0: however long)."""
         next_tick = 0.0
         while not self.inbox.stops:
             behind = self.store.behind
@@ -59,7 +59,6 @@ class Loop:
             self.answer()
 
     def _turn(self, has_messages: bool, some_left: bool) -> None:
-        """Take in what is there: messages first, then who left, then what the other threads report."""
         if has_messages:
             self.receive()
         if some_left:
@@ -73,7 +72,7 @@ class Loop:
     def receive(self) -> None:
         """Take in messages, at most `TURN_MESSAGES`.
 
-        While the store is behind they stay where they are: what floods it is held up, and takes no memory here.
+        While the store is behind they stay in the sockets: what floods it is held up there, and takes no memory here.
         """
         for _ in range(TURN_MESSAGES):
             if self.store.behind:
@@ -82,7 +81,7 @@ class Loop:
                 self.dispatcher.all_read()
                 return
             if message.identity not in self.dispatcher.peers:
-                self._see_who_left()  # whose connection's number the newcomer may have
+                self._see_who_left()  # first, as the newcomer may have the number of a connection that broke
             let_go = functools.partial(self.dispatcher.let_go, message.identity)
             with self.health.survive(SERVICE, "a client's message", let_go):
                 self.dispatcher.message(message.identity, message.connection, message.parts, message.user)

@@ -1,4 +1,4 @@
-"""What was lost since the runtime directory was made, kept beside the socket from one daemon to the next."""
+"""Counts of what was lost, kept beside the socket from one daemon to the next."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BYTES = 128
-"""Of the file, whatever the counts are: one write puts the next ones in their place."""
+"""Size of the file, whatever the counts are, so that one write replaces them."""
 
 
 class LostFile:
-    """Counts of what is lost, by what it is. For the one daemon that has the lock.
+    """Counts of lost ``frames`` and ``records``. For the one daemon that has the lock.
 
     Args:
-        path: of the file, which is made with the first loss.
+        path: that of the file, which is made with the first loss.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +27,7 @@ class LostFile:
         self._kept: Counter[str] = Counter()
 
     def read(self) -> Counter[str]:
-        """What earlier daemons have lost; nothing where that cannot be read."""
+        """What earlier daemons have lost; nothing if the file cannot be read."""
         with suppress(OSError, ValueError):
             found = json.loads(self._path.read_bytes())
             if isinstance(found, dict) and all(type(count) is int for count in found.values()):
@@ -35,7 +35,7 @@ class LostFile:
         return self._kept.copy()
 
     def keep(self, lost: Counter[str]) -> None:
-        """Write what is lost by now, where that is news. A disk that is full has it the next time."""
+        """Write the counts if they changed. If the disk is full, the next call tries again."""
         if lost == self._kept:
             return
         with suppress(OSError):

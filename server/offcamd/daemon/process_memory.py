@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def resident_bytes(pid: int | None = None) -> int | None:
     """Memory that a process, this one by default, has in RAM; None where that cannot be seen."""
-    import psutil  # noqa: PLC0415 - not before the first question: see `offcamd.daemon.liveness`
+    import psutil  # noqa: PLC0415 - loaded late: see `Service.tell`
 
     try:
         return int(psutil.Process(pid).memory_info().rss)
@@ -21,14 +21,14 @@ def resident_bytes(pid: int | None = None) -> int | None:
 
 
 def memory(peers: Iterable[Peer]) -> dict[str, Any]:
-    """JSON-ready: of this process, and of each client that records; None for clients on other hosts."""
+    """JSON-ready: the memory of this process and of each client that records; None for clients on other hosts."""
     host = socket.gethostname()
     clients = []
     for peer in peers:
         hello = peer.session.hello
         if hello is None or not peer.streams:
             continue
-        local = not peer.user and hello.host == host  # what a client says of itself may be wrong: no more than a number
+        local = not peer.user and hello.host == host  # if a client states a wrong host or pid, only a number is wrong
         rss = resident_bytes(hello.pid) if local and hello.pid > 0 else None
         clients.append({"pid": hello.pid, "host": hello.host, "streams": len(peer.streams), "rss_bytes": rss})
     return {"daemon_rss_bytes": resident_bytes(), "clients": clients}

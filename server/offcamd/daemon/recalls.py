@@ -19,7 +19,7 @@ REFUSED_SECONDS = 5.0
 def admits(store: Store, peer: Peer, stream: LiveStream, message: msg.Records) -> bool:
     """Whether the store takes a stream's records now; else they are asked for again, in order."""
     if stream.missing is not None and message.first_seq > stream.missing:
-        return False  # they come once more, behind what is missing
+        return False  # they will be sent again, after the missing ones
     if not store.takes(stream.info.folder):
         stream.missing = message.first_seq if stream.missing is None else stream.missing
         refused(peer, message.handle, stream.info.folder, seconds=0.0)
@@ -29,19 +29,19 @@ def admits(store: Store, peer: Peer, stream: LiveStream, message: msg.Records) -
 
 
 def committed(stream: LiveStream, last_seq: int) -> None:
-    """Records of a stream are in its index: none of them is missing."""
+    """Note that records of a stream are in its index, so that they are not missing."""
     if stream.missing is not None:
         stream.missing = max(stream.missing, last_seq + 1)
 
 
 def refused(peer: Peer, handle: int, folder: str, seconds: float = REFUSED_SECONDS) -> None:
-    """A stream, or records of it, were refused: their client is asked for them after so long."""
+    """Have a client asked, after so long, for a stream or records that were refused."""
     if len(peer.recalls) < MAX_STREAMS_PER_SESSION:
         peer.recalls[handle] = (folder, time.monotonic() + seconds)
 
 
 def ask_again(store: Store, peer: Peer) -> bool:
-    """Ask a client for what is due, of folders that take it now; returns whether there was anything."""
+    """Ask a client for what is due and can be taken now. Returns whether there was anything."""
     now = time.monotonic()
     due = [handle for handle, (folder, start) in peer.recalls.items() if now >= start and store.takes(folder)]
     for handle in due:

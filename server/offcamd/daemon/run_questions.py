@@ -1,4 +1,4 @@
-"""What clients ask of runs that they go on with: passed through the store, so that the answer has all before it."""
+"""Clients' questions how far runs came that they resume: put through the store, so that answers know all before."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class RunQuestion(NamedTuple):
 
 
 class RunQuestions:
-    """All questions of how far runs came. Belongs to the service's thread, which waits for none of them.
+    """All questions that are not answered. Belongs to the service's thread, which waits for none of them.
 
     Args:
-        root: below which remote clients' folders are.
+        root: the folder that remote clients' folders are in.
         storage: the store.
         reader: reads the runs.
         speak: called with a peer that has something to be sent.
-        is_here: whether a peer is still the one of its routing id: what is another's by now hears nothing.
+        is_here: whether a peer is still connected by its routing id, which may be another's by now.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RunQuestions:
         self._is_here = is_here
 
     def ask(self, peer: Peer, message: RunRequest) -> None:
-        """A peer asks: a remote one about the folder that it would record into."""
+        """Take in a peer's question, a remote one's for the folder that it would record into."""
         folder = message.folder
         if peer.user:
             try:
@@ -68,7 +68,7 @@ class RunQuestions:
         self._store.put(BarrierTask(RunQuestion(peer, message.token, folder, message.prefix)))
 
     def passed(self, question: RunQuestion, event: Passed) -> None:
-        """All that came before the question is in the index, or cannot be written."""
+        """Give a question to the reader: all that came before it is in the index, or cannot be written."""
         if not self._is_here(question.peer):
             return
         if question.folder in event.gone | event.stuck:
@@ -77,7 +77,7 @@ class RunQuestions:
             self._refuse(question, "too many clients ask the daemon at the same time")
 
     def answered(self, question: RunQuestion, event: RunRead) -> None:
-        """The reader has looked."""
+        """Answer a question with what the reader found."""
         if not self._is_here(question.peer):
             return
         if event.error is not None:

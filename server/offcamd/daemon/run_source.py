@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class DaemonSource:
-    """A `offcamd.web.source.RunSource`, which says what each method is.
+    """An `offcamd.web.source.RunSource`, where the methods are described.
 
     Args:
         service: the daemon.
-        beside: the folders by id of runs that are shown behind its own.
-        title: what a run is called, by its folder.
+        beside: returns the folders, by id, of runs to show after the daemon's own.
+        title: returns the title of a folder's run.
     """
 
     daemon = True
@@ -31,26 +31,26 @@ class DaemonSource:
         self.address: str | None = service.endpoint.url
 
     def folders(self) -> dict[str, Path]:
-        """See there."""
+        """See `RunSource`."""
         written = dict.fromkeys((*self._service.shown.folders, *self._service.store.live_streams()))
         return by_id((*written, *(folder for folder in self._beside().values() if str(folder) not in written)))
 
     def title(self, folder: Path) -> str:
-        """See there."""
+        """See `RunSource`."""
         return self._title(folder)
 
     def live(self, run: str) -> bool:
-        """See there."""
+        """See `RunSource`."""
         return any(count and run_id(folder) == run for folder, count in self._service.store.live_streams().items())
 
     def stats(self) -> dict[str, Any] | None:
-        """See there."""
+        """See `RunSource`."""
         return self._service.stats()
 
     def unready(self) -> str | None:
-        """See there."""
+        """See `RunSource`."""
         return None if self._service.ready else "The daemon is stopping."
 
     def unhealthy(self) -> str | None:
-        """See there."""
+        """See `RunSource`."""
         return "; ".join(self._service.health.problems.values()) or None

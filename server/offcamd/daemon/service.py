@@ -48,20 +48,20 @@ GOODBYE_MS = 1000
 """How long the last answers may take to leave."""
 
 _SELF_TEST_SECONDS = 5.0
-"""For so long one that leaves waits for its self-test: libraries that hang in it keep nobody."""
+"""How long a stop waits for the self-test, in which a library may hang."""
 
 
 class Service:
     """The recorder daemon. `start` it, `wait` for it, `stop` it from any thread or a signal handler.
 
     Args:
-        settings: what it was told.
-        writer_factory: makes what encodes a clip; for tests with slow or failing encoders.
+        settings: the daemon's settings.
+        writer_factory: makes a clip's writer; for tests with slow or failing encoders.
 
     Attributes:
         finished: set when the service has stopped and everything is final.
-        info: what its lock says of it, once it has started.
-        shown: what daemons at this endpoint have written, once it has started.
+        info: what its lock file says of it, once it has started.
+        shown: the run folders that daemons at this endpoint have written, once it has started.
     """
 
     def __init__(self, settings: Settings, writer_factory: WriterFactory = software) -> None:
@@ -70,7 +70,7 @@ class Service:
         self.lock = DaemonLock(settings.endpoint)
         self.instance = uuid.uuid4().bytes
         self.started = time.time()
-        self.began = time.monotonic()  # for its uptime: the clock of `started` may be set
+        self.began = time.monotonic()  # for its uptime, as the clock of `started` may be set
         self.health = Health()
         self._writer_factory = writer_factory
         self._inbox = Inbox()
@@ -138,7 +138,7 @@ class Service:
         self._thread.start()
 
     def _settle_spool(self) -> None:
-        """Make the folder for frames that wait; nobody who named none needs one."""
+        """Make the spool's folder. Without one there is no spool, but a folder that was named must be usable."""
         folder = self.settings.spool_dir
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -154,32 +154,32 @@ class Service:
             self.settings = replace(self.settings, spool_limit_bytes=0)
 
     def tell(self) -> None:
-        """Load what looks at processes, and say where it listens, once it takes records."""
-        with contextlib.suppress(ImportError):  # who needs it says so
-            importlib.import_module("psutil")  # else the service's thread would, in the midst of the first recording
+        """Load psutil, and log where the daemon listens. Called once it takes records."""
+        with contextlib.suppress(ImportError):  # raised again where it is used
+            importlib.import_module("psutil")  # else the service's thread loads it during the first recording
         if self.lock.unlocked:
             log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)
         info = self.info
         log.info("listening", endpoint=info.endpoint, tcp=info.tcp, http=info.http, version=info.version)
 
     def take_in_what_was_left(self) -> None:
-        """Have recorded what clients of a daemon here left of frames, as both died."""
+        """Have the frames recorded that clients left when they and their daemon died."""
         for folder in left_behind(self.endpoint.url, self.settings.spool_dir):
             self.store.put(LookTask(folder))
 
     def wait(self) -> None:
-        """Return when the service has stopped and everything is final. What signals' handlers raise is raised."""
+        """Return when the service has stopped and everything is final. Raises what signal handlers raise."""
         wait_for(self.finished)
         if self._self_test is not None:
-            self._self_test.join(_SELF_TEST_SECONDS)  # it removes its file
+            self._self_test.join(_SELF_TEST_SECONDS)  # so that it removes its file
 
     def test_itself(self) -> None:
-        """Make one tiny video and read it, on a thread of its own. If that fails, no other is made: each ends so."""
+        """Make one tiny video and read it, on a thread of its own. If that fails, each clip ends with that error."""
         self._self_test = GuardedThread(VIDEO, self._test_itself, self.health, name="offcam-self-test")
         self._self_test.start()
 
     def _test_itself(self) -> None:
-        from offcamd.encode.self_test import self_test  # noqa: PLC0415 - loads all libraries of videos
+        from offcamd.encode.self_test import self_test  # noqa: PLC0415 - loads the video libraries
 
         self.health.self_test = TESTING
         outcome = self_test(self._writer_factory, (self.settings.spool_dir, self.lock.paths.directory))
@@ -231,6 +231,6 @@ class Service:
             shut_down(self._loop, self.pool, self.lock, self._failed)
 
     def _failed(self, error: BaseException) -> None:
-        """The loop cannot go on: what came is finished, and the daemon leaves."""
+        """Note that the loop cannot go on: what came is finished, then the daemon ends."""
         self._inbox.stop_reason = self._inbox.stop_reason or "failure"
         self.health.down(SERVICE, f"the service was ended by {error!r}")

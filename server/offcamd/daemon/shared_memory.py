@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 KEPT_BYTES = 16 * MIB
-"""Most memory of one arena that is kept while its slots are free. Others take memory only while they are in use."""
+"""Bytes of an arena's first slots that stay in memory while they are free. Others take memory only while in use."""
 
 
 class ArenaUnusable(OffcamError):
@@ -46,17 +46,17 @@ class ArenaUnusable(OffcamError):
 
 
 class Arena:
-    """A client's arena, mapped. It lives as long as anybody holds a buffer of it, whatever becomes of the client.
+    """A client's arena, mapped. It lives as long as a buffer of it is held, whatever becomes of the client.
 
     Args:
         pid: the client's process id, as it stated it.
-        offer: what it said of the arena.
-        room: bytes of it that may stay in memory while its slots are free.
+        offer: its message.
+        room: bytes of the arena that may stay in memory while its slots are free.
 
     Attributes:
         nbytes: bytes that do.
         name: its name, if it has one.
-        spool: where frames go for which there is no room in memory; None where they go to the encoder's own.
+        spool: the file for frames that have no room in memory; None if they go to the encoder's spool.
 
     Raises:
         ArenaUnusable: it is not there, as in another container or system; or it is not what it has to be.
@@ -64,7 +64,7 @@ class Arena:
 
     def __init__(self, pid: int, offer: OpenArena, room: int = KEPT_BYTES) -> None:
         try:
-            # never waits, should it be something else than it ought to be
+            # does not block if the descriptor is of something else, a pipe for example
             descriptor = os.open(
                 f"/proc/{pid}/fd/{offer.descriptor}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
             )
@@ -90,15 +90,15 @@ class Arena:
         self.nbytes = SLOTS_AT + self._kept * offer.slot_bytes
 
     def take(self, slot: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
-        """The buffers of a frame in a slot, not copied. They are the client's again once `free` was called.
+        """The buffers of a frame in a slot, not copied, with their layouts. They are the client's again after `free`.
 
-        None where there is no memory for them.
+        Empty if there is no memory for the slot.
         """
         self._memory[STATES_AT + slot] = TAKEN
         found: list[Part] = []
         start = SLOTS_AT + slot * self._slot_bytes
         if self.name is not None and slot not in self._allocated:
-            try:  # what its client has not allocated, or has cut off, would kill who reads it
+            try:  # to read what the client did not allocate, or cut off, would be a SIGBUS
                 os.posix_fallocate(self._descriptor, start, self._slot_bytes)
             except OSError:
                 return []
@@ -109,9 +109,9 @@ class Arena:
         return found
 
     def move(self, slot: int, clip: int, index: int, layouts: tuple[FrameLayout, ...]) -> Moved | None:
-        """Copy a frame that was taken to disk, to where it outlives this process. From any thread.
+        """Copy a frame that was taken to the file ``spool``, which outlives this process. From any thread.
 
-        Returns None where it has no place there. Raises OSError if the disk refuses.
+        Returns None if there is no room. Raises OSError if the disk refuses.
         """
         start = SLOTS_AT + slot * self._slot_bytes
         pixels = self._view[start : start + sum([layout.nbytes for layout in layouts])]
@@ -121,12 +121,12 @@ class Arena:
         return self.spool.move(clip, index, layouts, pixels, head)
 
     def say(self, endpoint: str, folder: str) -> None:
-        """Have it say whose it is now and where frames of it are on disk, for when it is all that is left."""
+        """Write into it which daemon has it and where its frames on disk are, for recovery after both have died."""
         data = packed_daemon(endpoint, folder)
         self._memory[DAEMON_AT : DAEMON_AT + len(data)] = data
 
     def unnamed(self) -> list[tuple[int, int, int]]:
-        """Clip, index and slot of the frames that the client has written and not named, in order."""
+        """Clip, index and slot of the frames that the client has written and sent no message for, in order."""
         return sorted(
             (*ENTRY.unpack_from(self._memory, ENTRIES_AT + slot * ENTRY.size), slot)
             for slot in range(self._slots)
@@ -136,7 +136,7 @@ class Arena:
     def free(self, slot: int) -> None:
         """Let the client use a slot again. From any thread."""
         if slot >= self._kept:
-            self._memory[STATES_AT + slot] = DONE  # killed behind this line, it leaves nothing that looks like a frame
+            self._memory[STATES_AT + slot] = DONE  # a daemon killed after this line leaves nothing like a frame
             self._allocated.discard(slot)
             self._memory.madvise(mmap.MADV_REMOVE, SLOTS_AT + slot * self._slot_bytes, self._slot_bytes)
         self._memory[STATES_AT + slot] = FREE if slot < self._kept else EMPTY
@@ -146,15 +146,15 @@ class ArenaName(NamedTuple):
     """The name of an arena, by which it is found when client and daemon are dead.
 
     Attributes:
-        token: what the arena begins with.
-        file: device and inode of the file that had it when it was opened.
+        token: the arena's id, which is in its head, too.
+        file: device and inode of the file when it was opened.
     """
 
     token: bytes
     file: tuple[int, int]
 
     def remove(self) -> None:
-        """Remove it, as nothing is left there, if its client is gone, too."""
+        """Remove the file, in which no frame is left, if its client is gone."""
         descriptor = abandoned_arena(arena_path(self.token))
         if descriptor is not None:
             status = os.fstat(descriptor)
@@ -164,9 +164,9 @@ class ArenaName(NamedTuple):
 
 
 def _check(descriptor: int, offer: OpenArena) -> ArenaName | None:
-    """Whether it is memory of our own user that cannot shrink: reading what is gone would kill the daemon.
+    """Raise ArenaUnusable unless it is our user's memory that cannot shrink: to read what was cut off is a SIGBUS.
 
-    One that has a name could be cut short, by whoever may end the daemon, too: by this user. Returns its name.
+    One with a name, which is returned, can be cut short, but only by this user, who may kill the daemon as well.
     """
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_size != offer.nbytes or status.st_uid != os.geteuid():

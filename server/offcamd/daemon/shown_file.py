@@ -21,10 +21,10 @@ class ShownFile:
     """The HTTP port, and the run folders that daemons at this endpoint have written. For the one that has the lock.
 
     Args:
-        path: of the file, which is made with the first address or folder.
+        path: that of the file, which is made with the first address or folder.
 
     Attributes:
-        port: that its page was served at last; 0 where it never was.
+        port: where the page was last served; 0 if it never was.
         folders: absolute paths, in the order in which they came.
     """
 
@@ -42,17 +42,17 @@ class ShownFile:
         return (found["port"] if found["port"] in range(1 << 16) else 0), folders
 
     def served_at(self, port: int) -> None:
-        """The page is at this port now."""
+        """Note the page's port."""
         self._keep(port, self.folders)
 
     def wrote(self, folders: Iterable[str]) -> None:
-        """These folders have been written. Cheap where that is no news."""
+        """Note folders that were written. Cheap if they are known."""
         new = [folder for folder in folders if folder not in self.folders]
         if new:
             self._keep(self.port, (*self.folders, *new)[-MOST_FOLDERS:])
 
     def _keep(self, port: int, folders: tuple[str, ...]) -> None:
-        """Write it, where it is news. On a disk that is full the successor knows what its predecessor did."""
+        """Write the file if something changed. If the disk is full, the next daemon finds what it had before."""
         if (port, folders) == (self.port, self.folders):
             return
         self.port, self.folders = port, folders

@@ -27,10 +27,7 @@ DRAIN_SECONDS = 0.5
 
 
 def shut_down(loop: Loop, pool: EncoderPool, lock: DaemonLock, failed: Callable[[BaseException], object]) -> None:
-    """End the daemon, on the service's thread, each part of it as far as it can be.
-
-    ``failed`` is called with what a part of it raises.
-    """
+    """End the daemon, on the service's thread. A step that raises calls ``failed``, and the next ones go on."""
     log.info("stopping", reason=loop.inbox.stop_reason)
     for step in (
         partial(_receive_the_last, loop, lock),
@@ -55,7 +52,7 @@ def _receive_the_last(loop: Loop, lock: DaemonLock) -> None:
 
 
 def _go_on_during(loop: Loop, pool: EncoderPool, work: Callable[[], object]) -> None:
-    """Go on handling events while something waits for their consequences; a second stop hurries it."""
+    """Handle events while ``work``, which waits for their consequences, runs on a thread. A second stop hurries it."""
     thread = GuardedThread(SERVICE, work, loop.health, name="offcam-finish")
     thread.start()
     hurried = False

@@ -27,18 +27,17 @@ if TYPE_CHECKING:
 class SpoolFile:
     """A file of frames. One without a name lives as long as it has frames, an arena, or a client that has it open.
 
-    Its size is what counts as disk in use: places that are free again are used first, and free ones at its end are
-    given back. From any thread.
+    Its size counts as disk in use: free places are used again first, and free ones at its end are cut off. Thread-safe.
 
     Args:
-        budget: of disk.
-        folder: that it is made in.
-        token: of the arena.
+        budget: counts the disk in use.
+        folder: the folder that it is made in.
+        token: the arena's id.
         slot_bytes: size of the arena's slots.
-        named: whether it has a name, as its arena has, and is there until that is removed.
+        named: whether it has a name, as its arena has. Then it is removed with that.
 
     Attributes:
-        descriptor: of the file.
+        descriptor: the file's descriptor.
 
     Raises:
         OSError: it cannot be made.
@@ -63,7 +62,7 @@ class SpoolFile:
     def move(
         self, clip: int, index: int, layouts: tuple[FrameLayout, ...], pixels: Buffer, slot_head: Buffer = b""
     ) -> Moved | None:
-        """Write a frame, and what its arena says of it; None where there is no room. OSError if the disk refuses."""
+        """Write a frame and its slot's head. Returns None if there is no room; raises OSError if the disk refuses."""
         name = pack_name(clip, index, layouts)
         if not name or (place := self._take()) is None:
             return None
@@ -72,7 +71,7 @@ class SpoolFile:
             write_at(self.descriptor, start + PIXELS_AT, [pixels])
             write_at(self.descriptor, start + HEAD_BYTES, [slot_head])
             write_at(self.descriptor, start + LENGTH.size, [name[LENGTH.size :]])
-            os.pwrite(self.descriptor, name[: LENGTH.size], start)  # last: from now on its client finds it
+            os.pwrite(self.descriptor, name[: LENGTH.size], start)  # last, as with it the client finds the frame
         except BaseException:
             self._give_back(place)
             raise
@@ -99,7 +98,7 @@ class SpoolFile:
         return found
 
     def _release(self, place: int) -> None:
-        with suppress(OSError):  # at worst the next daemon has it once more
+        with suppress(OSError):  # at worst the next daemon encodes the frame again
             os.pwrite(self.descriptor, LENGTH.pack(0), HEAD_BYTES + place * self._place_bytes)
         self._give_back(place)
 

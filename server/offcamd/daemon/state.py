@@ -21,9 +21,9 @@ class LiveClip:
     """A clip from its opening until its row is stored.
 
     Attributes:
-        ring: how it was opened, where it is a ring, which has no row; else None.
+        ring: the message that opened it, if it is a ring, which has no row; else None.
         received: frames that arrived.
-        ended: whether no more can come.
+        ended: whether no more frames can come.
         written: name of its file once that is final; empty where there is none.
         waited_by: the flushes that wait for it, by peer and token.
     """
@@ -51,15 +51,15 @@ class LiveStream:
         ready: whether the index knows it and the client was told.
         suffix: number in its files' names, 0 for none; known once it is ready.
         clips: its clips that are not stored yet.
-        arena: the memory that its client shares with us, None where frames come through the socket.
-        arena_names: of those that it had, to be removed once nothing is left there.
+        arena: the memory that its client shares with us; None if frames come through the socket.
+        arena_names: the names of its arenas, to be removed once no frame is left in them.
         in_memory: bytes of its frames in the encoder's queues.
         encoded: frames in files, of its clips that are stored.
         dropped: frames of it in no file, by reason, as far as is known.
-        saturated: whether the queues are full for it.
+        saturated: whether its frames wait in memory because the disk takes no more.
         closed: whether the client closed it, or is gone.
-        lost: whether it ended without the client's word.
-        missing: number of the first record that was not taken, as there was no room for it; None where there is none.
+        lost: whether it ended because its client vanished.
+        missing: number of the first record that was refused, as there was no room for it; None if none was.
     """
 
     peer: Peer | None
@@ -103,9 +103,9 @@ class Peer:
         user: whose connection that is: `offcamd.security.authenticator.LOCAL`, or a remote client's name and key.
         connection: file descriptor of its connection, by which the socket's monitor names it.
         streams: its streams by handle.
-        flushes: clips that each of its flushes still waits for.
+        flushes: by token, the clips that each of its flushes still waits for.
         gone_at: when its connection broke (``time.monotonic()``), or None.
-        gone_read: how many messages, of whomever, had been read by then.
+        gone_read: how many messages of all clients had been read by then.
         recalls: streams of which not everything was taken, by handle: their run folder, and the earliest time
             (``time.monotonic()``) to ask for it again.
         records: whether it has opened a stream, and does not only ask for statistics.
@@ -130,15 +130,16 @@ class Counters:
     """Totals since the daemon started. ``offered = encoded + dropped + waiting`` at any moment.
 
     Attributes:
-        received: frames that arrived; of those of rings the ones that were saved, for each video.
+        received: frames that arrived; a ring's only for videos that are saved from it, once for each.
         encoded: frames in files.
         dropped: frames in no file, by reason, the clients' own drops included.
+        dropped_unsent: the clients' own drops among them.
         dropped_steps: rows of steps that were not written, by reason.
         clips: clips that ended, by state.
         episodes: episode records committed.
         breaches: messages refused, by reason.
-        lost: frames that clients sent, and that are in no file; records that are in no index, or set aside there. What
-            earlier daemons of this endpoint lost is in it.
+        lost: ``frames`` that clients sent and that are in no file; ``records`` in no index, or set aside there. What
+            earlier daemons of this endpoint lost is included.
     """
 
     received: int = 0

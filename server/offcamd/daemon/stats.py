@@ -74,13 +74,13 @@ def snapshot(
 
 
 def _stream(stream: LiveStream) -> dict[str, Any]:
-    """An open stream; the statistics of its episodes are in its run, under its id."""
+    """An open stream. The statistics of its episodes are in those of its run, under its id."""
     info, peer, clips = stream.info, stream.peer, list(stream.clips.values())
     hello = peer.session.hello if peer else None
     arrivals = [arrived for clip in clips if (arrived := clip.job.queue.oldest) is not None]
     waiting = {clip: len(clip.job.queue) for clip in clips}
     written = [clip for clip in clips if not clip.ring]
-    encoded = sum(clip.encoded or max(clip.received - waiting[clip], 0) for clip in written)  # of open ones about
+    encoded = sum(clip.encoded or max(clip.received - waiting[clip], 0) for clip in written)  # open ones: about
     return {
         "stream": info.stream.hex(),
         "folder": info.folder,
@@ -99,7 +99,7 @@ def _stream(stream: LiveStream) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of offcam, Python, and the libraries that this process has loaded."""
+    """Versions of offcam, Python, and the libraries that this process has loaded."""
     loaded = {name: getattr(sys.modules.get(_MODULES.get(name, name)), "__version__", None) for name in _LIBRARIES}
     known = {name: version for name, version in loaded.items() if version is not None}
     return {"offcam": __version__, "python": platform.python_version(), **known}

@@ -30,16 +30,15 @@ MOST_QUEUED_OUT = 4 * MAX_STREAMS_PER_SESSION
 """Answers that one client may leave unread, a few for each stream that it can have. With more it counts as gone."""
 
 HEARTBEAT_MS = 1000
-"""How often a remote client that is silent is asked for a sign of life. Its libzmq gives it, however busy Python is.
-A local one is watched by `offcamd.daemon.liveness`, as libzmq does not bear heartbeats together with
-`MOST_QUEUED_IN`."""
+"""How often a silent remote client is asked for a heartbeat. Its libzmq answers, however busy Python is.
+Local clients are watched by `offcamd.daemon.liveness`, which says why they cannot have heartbeats."""
 
 HEARTBEAT_TIMEOUT_MS = 4000
-"""How long that may take: then the process is stopped, or its host is gone, and its connection is closed."""
+"""How long the answer may take. Then the process is stopped or its host is gone, and its connection is closed."""
 
 
 _EVENT = struct.Struct("=hi")
-"""An event of libzmq's monitor, the event's kind and its value; pyzmq's own reader of it imports all of asyncio."""
+"""An event of libzmq's monitor: its kind and value. pyzmq's own reader of it imports all of asyncio."""
 
 
 class Message(NamedTuple):
@@ -63,8 +62,8 @@ class Transport:
 
     Args:
         settings: where it listens, and where the keys are.
-        health: is told of what nobody expected.
-        waker: wakes `wait` where something can be read from it.
+        health: is told of unexpected errors.
+        waker: `wait` returns when something can be read from it.
 
     Raises:
         ConfigError: ``tcp://`` is wanted and the keys cannot be used.
@@ -78,10 +77,10 @@ class Transport:
             (zmq.LINGER, 0),
             (zmq.SNDHWM, MOST_QUEUED_OUT),
             (zmq.RCVHWM, MOST_QUEUED_IN),
-            (zmq.BACKLOG, 1024),  # with libzmq's 100 a crowd that comes at once waits whole seconds, in TCP's retries
-            # no credit can be had for more than the memory limit
+            (zmq.BACKLOG, 1024),  # with libzmq's 100, many that connect at once wait seconds for TCP's retries
+            # credit never exceeds the memory limit, so no frame can be larger
             (zmq.MAXMSGSIZE, min(MAX_FRAME_BYTES, max(settings.memory_limit_bytes, MAX_HEADER_BYTES))),
-            (zmq.ROUTER_MANDATORY, 1),  # a vanished client is an error, not a silence
+            (zmq.ROUTER_MANDATORY, 1),  # sending to a vanished client is an error
         ):
             self._router.setsockopt(option, value)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -102,9 +101,9 @@ class Transport:
         with private_umask():
             self._listen(settings.endpoint)
         if settings.tcp is not None and self._authenticator is not None:
-            self._authenticator.before_remote(self._router)  # options hold for what is bound next alone
+            self._authenticator.before_remote(self._router)  # options hold for later binds only
             self._router.setsockopt(zmq.IPV6, int(":" in str(settings.tcp.host)))
-            self._router.setsockopt(zmq.RCVHWM, 0)  # see `offcamd.daemon.liveness`: either this or heartbeats
+            self._router.setsockopt(zmq.RCVHWM, 0)  # no limit: see `offcamd.daemon.liveness`
             self._router.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
             self._router.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
             self._listen(settings.tcp)
@@ -119,7 +118,7 @@ class Transport:
             raise DaemonError(f"cannot listen at {endpoint.url}: {error}. {fix}") from error
 
     def close(self, linger_ms: int = 0) -> None:
-        """Close the sockets; what is to be sent yet may take so long to leave."""
+        """Close the sockets, and take at most so long to send what is not sent yet."""
         self._router.disable_monitor()
         self._monitor.close(linger=0)
         self._router.close(linger=linger_ms)
@@ -128,7 +127,7 @@ class Transport:
     def wait(self, seconds: float, *, reading: bool) -> tuple[bool, bool]:
         """Wait until something happens; returns whether messages are there, and whether connections broke.
 
-        With ``reading`` False clients' messages stay where they are.
+        With ``reading`` False clients' messages stay in the socket.
         """
         self._poller.register(self._router, zmq.POLLIN if reading else 0)
         ready = dict(self._poller.poll(int(seconds * 1000)))
@@ -151,7 +150,7 @@ class Transport:
                 return Message(identity.bytes, connection, [part.buffer for part in parts], user)
 
     def disconnected(self) -> Iterator[int]:
-        """The connections that broke since it was asked last."""
+        """The connections that broke since the last call."""
         while self._monitor.poll(0):
             event, _ = self._monitor.recv_multipart()
             yield _EVENT.unpack(event)[1]
@@ -161,7 +160,7 @@ class Transport:
         try:
             for parts in messages:
                 self._router.send_multipart([identity, *parts], zmq.DONTWAIT)
-        except zmq.ZMQError as error:  # EHOSTUNREACH: it left, perhaps unread; EAGAIN: it reads nothing any more
+        except zmq.ZMQError as error:  # EHOSTUNREACH: the client left; EAGAIN: it leaves too many unread
             log.debug("an answer found nobody", peer=identity.hex(), problem=str(error))
             return False
         return True
