@@ -1,7 +1,7 @@
-"""The journal of a stream: what was recorded survives this process, whatever becomes of it and of the daemon.
+"""The journal of a stream: a file in which records survive this process and the daemon.
 
-Each record is in the file before the step that ended its episode returns, and stays there until the daemon has it
-committed. See `offcam_runs.journal` for what the file looks like.
+Each record is in the file before the step that ended its episode returns, and stays there until the daemon has
+committed it. `offcam_runs.journal` describes the file.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Hello, OpenStream
 
 STEP_BYTES = 64 * 1024
-"""A journal is so large at first; then `KEPT_BYTES`, which doubles."""
+"""First size of a journal. The next is `KEPT_BYTES`, then it doubles, by at most `MOST_STEP_BYTES`."""
 
 MOST_STEP_BYTES = 4 * 1024 * 1024
 
 KEPT_BYTES = 8 * STEP_BYTES
-"""So large a journal becomes, and stays, that is full though most is acked: writing takes less than allocating."""
+"""A journal up to this size is not shrunk when all is acked: writing costs less than allocating again."""
 
 MAPPED_TYPES = frozenset({"ext2", "ext3", "ext4", "tmpfs", "xfs"})
-"""File systems that keep what they allocated for what is written there later. On others a full disk would be a SIGBUS
-in a mapped file, which ends the process; there the journal is written by system calls, which fail instead."""
+"""File systems on which what was allocated can be written though the disk is full. On others a mapped file would then
+get a SIGBUS, which kills the process; there the journal is written by system calls, which fail instead."""
 
 LOOK_SECONDS = 1.0
-"""How often, when a record comes, it is seen whether the file is still where it was put: its folder may be gone."""
+"""How often `append` checks that the file is still at its path: its folder may have been removed."""
 
 _READ_BYTES = 1024 * 1024
 _NEW = ".new"
@@ -53,19 +53,19 @@ _files: weakref.WeakSet[_File] = weakref.WeakSet()
 
 
 class Journal(Backlog):
-    """A stream's records until they are acked: in a file, and in memory where there is no room for one.
+    """A stream's records until they are acked: in a file, or in memory if there is no room for one.
 
-    One thread at a time: the connection's lock is held. The file is made with the first record, and moved where its
-    folder becomes full.
+    Thread: any that holds the connection's lock. The file is made with the first record, in the run folder. If that is
+    full, on another host or cannot be used, it is in this user's state folder.
 
     Args:
-        info: what the stream is opened with.
-        client: what the session is opened with.
-        here: whether its run folder is this host's.
-        said: is told of a folder that cannot be used, and why.
+        info: the message that opens the stream.
+        client: the message that opens the session.
+        here: whether the run folder is on this host.
+        said: called with a folder that cannot be used, and why.
 
     Attributes:
-        place: the folder that the file lies in, the run's or what stands for it; empty where there is none.
+        place: the folder that the file is for, the run's or the state folder; empty if there is no file.
     """
 
     def __init__(self, info: OpenStream, client: Hello, *, here: bool, said: Callable[[str, str], None]) -> None:
@@ -81,20 +81,20 @@ class Journal(Backlog):
         self._file: _File | None = None
         self._acked = self._last = 0
         self._looked = 0.0
-        _safe_to_map(self.folder)  # not first in the step of a record
+        _safe_to_map(self.folder)  # cached, so that the first record's step need not find out
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the records take, in memory and in the file, where some may be acked that made no room yet."""
+        """Bytes of the records in memory and in the file, which may have some that are acked."""
         return super().nbytes + (self._file.nbytes if self._file is not None else 0)
 
     def begin(self) -> None:
-        """Make the file before there is a record: in the step of the first one that would take as long as many steps.
+        """Make the file before the first record: in that one's step it would take as long as many steps.
 
-        For the many records of a vector env it is as large as it becomes in any case.
+        A vector env has many records, so its file is larger from the beginning.
         """
         if self._file is None and self._folders and not self._records:
-            with contextlib.suppress(OSError):  # it is said of the first record
+            with contextlib.suppress(OSError):  # the first record tries again, and says it
                 self._file = self._begin(self._acked + 1, [], KEPT_BYTES if self._info.vector else STEP_BYTES)
 
     @property
@@ -108,7 +108,7 @@ class Journal(Backlog):
         return self._tail is not None
 
     def tail(self) -> Tail:
-        """What has the rows of steps that are in no record yet: beside the file, if there is one and that is mapped."""
+        """The rows of steps that are in no record yet: a file beside the journal's if that is mapped, else memory."""
         if self._tail is None:
             self.begin()
             self._tail = Tail(self.tail_head(), self._beside())
@@ -116,7 +116,7 @@ class Journal(Backlog):
         return self._tail
 
     def tail_head(self) -> bytes:
-        """What the tail begins with."""
+        """The bytes that the tail begins with."""
         return tail.head(self._info, self._client)
 
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
@@ -128,7 +128,7 @@ class Journal(Backlog):
         return kept
 
     def _append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
-        if self._folders and not self._records:  # else the file has no room, and theirs is the next place
+        if self._folders and not self._records:  # records in memory: there is no room for a file
             frames, seq = [], first_seq
             for body in bodies:
                 frames.append(journal.frame(seq, body))
@@ -147,7 +147,7 @@ class Journal(Backlog):
         return super().append(first_seq, bodies)
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
-        """The bodies behind number ``seq``, each by its first number; up to one that a failing disk cannot read."""
+        """The bodies after number ``seq``, each with its first number. Ends early if the disk cannot be read."""
         if self._file is not None:
             try:
                 yield from self._file.records(max(seq, self._acked))
@@ -173,7 +173,7 @@ class Journal(Backlog):
             left = [(seq - gone, body) for seq, body in self._file.records(self._acked)]
             try:
                 self._file.rewrite(self._acked - gone + 1, [journal.frame(*each) for each in left])
-            except OSError:  # its folder is full or gone: they are sent in a moment, and from memory
+            except OSError:  # its folder is full or gone: keep them in memory, they are sent in a moment
                 self._records.extendleft(reversed(left))
                 self._bytes += sum(len(body) for _, body in left)
                 self._file.release(remove=True)
@@ -184,7 +184,7 @@ class Journal(Backlog):
             self._tail.recorded(self._last)
 
     def rest(self) -> None:
-        """All is acked: the file goes, and comes back with the next record. No tail is left without it."""
+        """Remove the file if all is acked; the next record makes it again. It stays while there is a tail."""
         if self._tail is not None and self._tail.empty:
             self._end_tail()
         if self._file is not None and self._file.last == self._acked and self._tail is None:
@@ -192,7 +192,7 @@ class Journal(Backlog):
             self._file = None
 
     def look(self) -> None:
-        """Put what is left where it was, if the file is gone with its folder, or into the next folder."""
+        """If the file is gone with its folder, make it again with what is left, there or in the next folder."""
         if self._file is not None:
             try:
                 self._look(self._file)
@@ -200,7 +200,7 @@ class Journal(Backlog):
                 self._move(error, [])
 
     def leave(self) -> None:
-        """The process leaves: the file stays, and is locked no more."""
+        """Unlock the file, as the process ends. It stays."""
         if self._tail is not None:
             self._tail.release(remove=self._tail.empty)
             self._tail = None
@@ -209,7 +209,7 @@ class Journal(Backlog):
         self._file, self._folders = None, []
 
     def end(self) -> None:
-        """The stream is closed, and nothing of it is left: the file goes."""
+        """Remove the file, as the stream is closed and all is acked."""
         self._end_tail()
         if self._file is not None:
             self._file.release(remove=True)
@@ -221,21 +221,20 @@ class Journal(Backlog):
             self._tail = None
 
     def _beside(self) -> Path | None:
-        """Where the tail is to lie; None where there is no file to lie beside, or it could not be mapped."""
+        """The path for the tail; None for memory, if there is no journal file beside it or that is not mapped."""
         file = self._file
         return journal.tail_of(file.path) if file is not None and file.mapped else None
 
     def _begin(self, first_seq: int, frames: list[bytes], size: int = STEP_BYTES) -> _File:
         folder = self._folders[0]
         path = journal.journal_of(folder, self._info.stream)
-        if len(self._folders) == 1 and (problem := host.make_private(str(path.parent))):  # it is not the run's own
+        if len(self._folders) == 1 and (problem := host.make_private(str(path.parent))):  # the state folder
             raise OSError(errno.EACCES, problem, str(path.parent))
         file = _File(path, self._head, first_seq, frames, size)
         self.place = folder
         return file
 
     def _look(self, file: _File) -> None:
-        """Where the file is gone with its folder, put what is left where it was."""
         self._looked = time.monotonic()
         if not file.there:
             self._file = self._begin(self._acked + 1, [journal.frame(*each) for each in file.records(self._acked)])
@@ -244,7 +243,7 @@ class Journal(Backlog):
                 self._tail.move(self._beside())
 
     def _move(self, error: OSError, frames: list[bytes]) -> bool:
-        """Its folder is full, or cannot be used: go on in the next one, with all that is left. False where none can."""
+        """Go on in the next folder, with all that is left, as this one cannot be used. False if no other can."""
         before, folder = self._file, self._folders[0]
         self._said(folder, str(error.strerror or error))
         if len(self._folders) == 1:
@@ -268,14 +267,14 @@ class _File:
     """A journal's file: locked, allocated before it is written, and mapped where that is safe.
 
     Args:
-        path: where it is to lie; the folder is made where it does not exist.
-        head: what it begins with.
+        path: its path; the folder is made if it does not exist.
+        head: the bytes that it begins with.
         first: number of its first record.
         frames: the records that it begins with.
-        size: it has room for so many bytes, at least.
+        size: its least size in bytes.
 
     Attributes:
-        path: where it lies.
+        path: as given.
         mapped: whether it is mapped.
         last: number of its last record.
 
@@ -305,17 +304,17 @@ class _File:
 
     @property
     def there(self) -> bool:
-        """Whether it is the one at its path."""
+        """Whether it still is at its path."""
         try:
             return os.path.samestat(self.path.stat(), os.fstat(self._lock.fd))
         except OSError:
             return False
 
     def append(self, frames: list[bytes], records: int, acked: int) -> None:
-        """Append frames of so many records; those up to number ``acked`` may go, to make room for them.
+        """Append frames with so many records. Those up to number ``acked`` may be removed to make room.
 
         Raises:
-            OSError: there is no room. What was there before is there still.
+            OSError: there is no room. The file is as it was.
         """
         data = b"".join([*frames, journal.END])
         more = len(data)
@@ -325,13 +324,13 @@ class _File:
             write_all(self._lock.fd, data[: -len(journal.END)], self._end)
         elif more < mmap.PAGESIZE:
             self._map[self._end : self._end + more] = data
-        else:  # to touch whole pages for the first time costs more than a call
+        else:  # to touch new pages of the map costs more than a system call
             write_all(self._lock.fd, data, self._end)
         self._end += more - len(journal.END)
         self.last += records
 
     def records(self, acked: int) -> Iterator[tuple[int, bytes]]:
-        """The bodies behind number ``acked``, each with the number of its first record."""
+        """The bodies after number ``acked``, each with the number of its first record."""
         seq, at = self._cursor if self._cursor[0] <= acked else (self._first - 1, len(self._head))
         while at < self._end:
             data, begun = os.pread(self._lock.fd, min(_READ_BYTES, self._end - at), at), at
@@ -345,7 +344,7 @@ class _File:
                 if first > acked:
                     self._cursor = seq, at
                     yield first, body
-            if at == begun:  # somebody cut it short
+            if at == begun:  # the file was cut short
                 return
 
     def clear(self) -> None:
@@ -357,17 +356,15 @@ class _File:
             os.ftruncate(self._lock.fd, self._end)
             return
         self._map[self._end : self._end + len(journal.END)] = journal.END
-        if self._size > KEPT_BYTES:  # else it is kept: pages that are there cost a tenth
+        if self._size > KEPT_BYTES:  # else its pages are kept: new ones cost ten times as much
             self._remap(STEP_BYTES)
             os.ftruncate(self._lock.fd, STEP_BYTES)
 
     def rewrite(self, first: int, frames: list[bytes], size: int = STEP_BYTES) -> None:
-        """Put a file of at least this size in its place that begins with these records.
-
-        At any moment the one or the other is there.
+        """Replace the file, atomically, by one of at least this size that begins with these records.
 
         Raises:
-            OSError: there is no room. The one that was there is there still.
+            OSError: there is no room. The old one stays.
         """
         new = self.path.with_name(self.path.name + _NEW)
         before = self._map, self._size, self._end, self._first, self.last, self._cursor
@@ -388,7 +385,7 @@ class _File:
         self._lock.fd = fd
 
     def release(self, *, remove: bool = False) -> None:
-        """Let go, and remove it first if that is wanted, with the folder where it was the last one there."""
+        """Unmap and unlock the file; with ``remove`` delete it before, and then its folder if it was the last there."""
         if self._map is not None:
             self._map.close()
         self._lock.release(remove=remove)
@@ -397,7 +394,7 @@ class _File:
                 self.path.parent.rmdir()
 
     def forget(self) -> None:
-        """It is a parent process's: let go of what keeps it locked."""
+        """Unmap and close it in a forked child. It stays locked by the parent."""
         if self._map is not None:
             self._map.close()
         self._lock.forget()
@@ -420,12 +417,12 @@ class _File:
     def _make_room(self, more: int, acked: int) -> None:
         try:
             self._grow(more, acked, KEPT_BYTES)
-        except OSError:  # on a disk that is nearly full: by as little as will do
+        except OSError:  # the disk is nearly full: grow as little as will do
             self._grow(more, acked, STEP_BYTES)
 
     def _grow(self, more: int, acked: int, least: int) -> None:
-        """Make room for so many bytes, by letting go of what is acked or in a file of at least this size."""
-        if acked - self._first > self.last - acked:  # most of it may go
+        """Make room for ``more`` bytes: remove acked records if they are most, and grow to at least ``least``."""
+        if acked - self._first > self.last - acked:  # most are acked
             left = [journal.frame(*each) for each in self.records(acked)]
             self.rewrite(acked + 1, left, least)
         size = self._size
@@ -450,7 +447,7 @@ def _safe_to_map(folder: Path) -> bool:
 def _locked(path: Path) -> FileLock:
     for _ in range(_TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # whoever removed the last journal in it removed the folder, too
+        with contextlib.suppress(FileNotFoundError):  # another stream removed the folder with its journal
             if (lock := FileLock.take(path, 0o644)) is not None:
                 return lock
             break

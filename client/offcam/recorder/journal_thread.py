@@ -1,7 +1,7 @@
-"""The journal of a stream on a file system that may stall, as a network's does: a thread does all that touches it.
+"""The journal of a stream on a file system that may stall, as a network's: only a thread touches that.
 
-What is asked of such a file system takes as long as its server is away. So the step that ended an episode waits for the
-thread, but a moment only; and while that is behind, no step waits. What is not in the file yet is in memory.
+A call to such a file system takes as long as its server is away. So the step that ended an episode waits only a moment
+for the thread, and while that is behind no step waits. Records that are not in the file yet are in memory.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Hello, OpenStream
 
 STALL_SECONDS = 0.05
-"""So long a step waits until its records are in the file, the steps of all streams of the process together."""
+"""Longest wait of a step until its records are in the file. One in vain counts for all steps of the process."""
 
 PAUSE_SECONDS = 10.0
-"""After a wait in vain no step waits for so long, nor before the thread has caught up."""
+"""How long no step waits after a wait in vain; longer, if the thread has not caught up by then."""
 
 TOLD_SECONDS = 1.0
-"""Behind for so long, it is said."""
+"""A thread that has been behind for so long is warned of."""
 
 LEAVE_SECONDS = 2.0
-"""So long who closes a stream, or leaves, waits until all is in the file."""
+"""How long a stream's closing, or the process's end, waits until all is in the file."""
 
 _READ_BYTES = 1024 * 1024
 
@@ -43,21 +43,21 @@ _READ_BYTES = 1024 * 1024
 def journal_of(
     info: OpenStream, client: Hello, *, here: bool, said: Callable[[str, str], None]
 ) -> Journal | ThreadedJournal:
-    """The journal of a stream, by a thread where the file system of its folder may stall; arguments as of `Journal`."""
+    """The journal of a stream, on a thread if the file system of its folder may stall; arguments as of `Journal`."""
     made = Journal(info, client, here=here, said=said)
     return ThreadedJournal(made, said) if may_stall(made.folder) else made
 
 
 class ThreadedJournal(Backlog):
-    """A journal whose steps wait no longer than `STALL_SECONDS` for its file system, and then not for `PAUSE_SECONDS`.
+    """A journal for which a step waits at most `STALL_SECONDS`, and none for `PAUSE_SECONDS` after a wait in vain.
 
-    One thread at a time, as `Journal`: the connection's lock is held. That one is used by the thread alone. A record is
-    in memory until it is acked, so that it can be sent while the file cannot be read: but no more of those that are in
-    the file than may be on their way at once.
+    Thread: any that holds the connection's lock; ``journal`` is used by the thread of this one only. A record is in
+    memory until it is acked, so that it can be sent while the file cannot be read, but of records in the file no more
+    than may be in flight at once.
 
     Args:
-        journal: does what is to be done.
-        said: is told of a folder whose file system stalls.
+        journal: touches the file.
+        said: called with a folder whose file system stalls, and for how long.
     """
 
     def __init__(self, journal: Journal, said: Callable[[str, str], None]) -> None:
@@ -67,17 +67,17 @@ class ThreadedJournal(Backlog):
         self._tail: Tail | None = None
         self._worker = _Worker()
         self._last = self._acked = 0  # numbers of records
-        self._gone = 0  # by how much they were lowered
-        self._taken = self._in_file = 0  # the thread's: last record of the journal, and of its file; never lowered
+        self._gone = 0  # by how much `renumber` lowered them
+        self._taken = self._in_file = 0  # set on the thread, never lowered: last record of the journal, and of its file
 
     @property
     def in_memory(self) -> int:
-        """How many of the records, the last ones, are in no file yet."""
+        """How many records, the newest ones, are not in the file yet."""
         return count_all(body for seq, body in self._records if seq > self._in_file - self._gone)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the records take, about."""
+        """Bytes of the records, about."""
         return max(super().nbytes, self._journal.nbytes)
 
     def begin(self) -> None:
@@ -90,7 +90,7 @@ class ThreadedJournal(Backlog):
         return self._tail is not None
 
     def tail(self) -> Tail:
-        """What has the rows of steps that are in no record yet: in memory, as such a file is not mapped."""
+        """As `Journal.tail`, but always in memory, as files on such a file system are not mapped."""
         if self._tail is None:
             self._tail = Tail(self._journal.tail_head(), None)
             self._tail.recorded(self._last)
@@ -112,7 +112,7 @@ class ThreadedJournal(Backlog):
         return kept
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
-        """The bodies behind number ``seq``, each by its first number; up to one that the file does not give now."""
+        """As `Journal.after`; ends early, too, if the file system stalls."""
         seq = max(seq, self._acked)
         while seq < self._in_file - self._gone and not (self._records and self._records[0][0] <= seq + 1):
             found: list[tuple[int, bytes]] = []
@@ -140,25 +140,25 @@ class ThreadedJournal(Backlog):
             self._tail.recorded(self._last)
 
     def rest(self) -> None:
-        """All is acked: the file goes, and comes back with the next record. No tail is left without it."""
+        """As `Journal.rest`."""
         if self._tail is not None and self._tail.empty:
             self._end_tail()
         if self._tail is None:
             self._wait(self._hand_over(self._journal.rest))
 
     def look(self) -> None:
-        """Wait until all is in the file, and put it where it was, if that is gone with its folder."""
+        """As `Journal.look`, once all is in the file; waits for that."""
         _leaving.wait(self._hand_over(self._journal.look))
         self._settle()
 
     def leave(self) -> None:
-        """The process leaves: the file stays, and is locked no more."""
+        """As `Journal.leave`, once all is in the file; waits for that."""
         self._end_tail()
         _leaving.wait(self._hand_over(self._journal.leave))
         self._worker.end()
 
     def end(self) -> None:
-        """The stream is closed, and nothing of it is left: the file goes."""
+        """As `Journal.end`."""
         self._end_tail()
         self._wait(self._hand_over(self._journal.end))
         self._worker.end()
@@ -170,7 +170,7 @@ class ThreadedJournal(Backlog):
             self._tail = None
 
     def _settle(self) -> None:
-        """Take note of what the thread has done."""
+        """Take note of what the thread has done: if many records are in memory, forget those in the file."""
         self.place = self._journal.place
         if self._bytes > MAX_BYTES_IN_FLIGHT or len(self._records) > MAX_UNACKED_RECORDS // 2:
             super().acked(self._in_file - self._gone)
@@ -179,7 +179,7 @@ class ThreadedJournal(Backlog):
         return self._worker.do(work)
 
     def _wait(self, job: _Job) -> bool:
-        """Wait in a step until something is done, if that is worth it. Returns whether it is done."""
+        """Wait a moment, in a step, until a job is done. Returns whether it is."""
         if (behind := _steps.behind) > TOLD_SECONDS:
             self._said(self.place, f"its file system has not answered for {behind:.1f} s")
         return _steps.wait(job)
@@ -187,7 +187,7 @@ class ThreadedJournal(Backlog):
     # --- on the thread ----------------------------------------------------------------------------------------
 
     def _write(self, first_seq: int, bodies: Sequence[bytes], gone: int) -> None:
-        if self._taken == first_seq + gone - 1:  # else there was no room for those before
+        if self._taken == first_seq + gone - 1:  # else there was no room for records before
             kept = self._journal.append(first_seq, bodies)
             self._taken += count_all(bodies[:kept])
             self._in_file = self._taken - self._journal.in_memory
@@ -198,7 +198,6 @@ class ThreadedJournal(Backlog):
         self._in_file = max(self._in_file, seq + gone)
 
     def _read(self, seq: int, found: list[tuple[int, bytes]]) -> None:
-        """Add the next records to a list."""
         last, nbytes = self._in_file - self._gone, 0
         for each in takewhile(lambda each: each[0] <= last, self._journal.after(seq)):
             found.append(each)
@@ -208,11 +207,11 @@ class ThreadedJournal(Backlog):
 
 
 class _Job:
-    """Something that is to be done.
+    """A call that the thread is to make.
 
     Attributes:
-        work: does it.
-        done: set once it is done.
+        work: what is called.
+        done: set once it has returned or raised.
     """
 
     __slots__ = ("done", "work")
@@ -222,7 +221,7 @@ class _Job:
         self.done = threading.Event()
 
     def run(self) -> None:
-        """Do it."""
+        """Make the call."""
         try:
             self.work()
         finally:
@@ -230,27 +229,27 @@ class _Job:
 
 
 class _Patience:
-    """How long this process waits for what may stall: for all its streams, which may be many, no longer than for one.
+    """Limits how long this process waits for jobs that may stall: a wait in vain for one stream counts for all.
 
     Attributes:
-        seconds: so long it waits.
-        pause: after a wait in vain it waits for nothing for so long, nor before what it waited for is done.
+        seconds: longest wait.
+        pause: seconds after a wait in vain in which no job is waited for; longer, until the job waited for is done.
     """
 
     def __init__(self, seconds: float, pause: float) -> None:
         self.seconds = seconds
         self.pause = pause
-        self._missed: _Job | None = None  # what was waited for in vain
+        self._missed: _Job | None = None  # the job that was waited for in vain
         self._since = 0.0
 
     @property
     def behind(self) -> float:
-        """For how many seconds what was waited for has not been done."""
+        """For how many seconds the job that was waited for in vain has not been done."""
         missed = self._missed
         return 0.0 if missed is None or missed.done.is_set() else time.monotonic() - self._since
 
     def wait(self, job: _Job) -> bool:
-        """Wait for something. Returns whether it is done."""
+        """Wait for a job, unless one was waited for in vain. Returns whether it is done."""
         now, missed = time.monotonic(), self._missed
         if missed is not None and missed.done.is_set() and now - self._since > self.pause:
             missed = self._missed = None
@@ -259,25 +258,25 @@ class _Patience:
         return job.done.is_set()
 
     def forget(self) -> None:
-        """It is a forked child's, which has none of its parent's threads."""
+        """Forget the job of the parent's thread, in a forked child."""
         self._missed = None
 
 
 class _Worker:
-    """Does one thing after the other, on a thread that there is from the first of them until `end`."""
+    """Runs jobs one after the other, on a thread that lives from the first job until `end`."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def do(self, work: Callable[[], object]) -> _Job:
-        """Have something done."""
+        """Have a call made, in turn."""
         job = _Job(work)
         if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(target=_work, args=(self._jobs,), name="offcam-journal", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the system has no more threads for us, or the interpreter is ending
+            except RuntimeError:  # no thread can be started, or the interpreter is ending
                 job.run()
                 return job
             self._thread = thread
@@ -285,7 +284,7 @@ class _Worker:
         return job
 
     def end(self) -> None:
-        """End the thread once it has done what it has."""
+        """End the thread once it has run its jobs."""
         if self._thread is not None:
             self._thread = None
             self._jobs.put(None)
@@ -294,7 +293,7 @@ class _Worker:
 def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         job.run()
-        del job  # or what it has would stay until the next one comes
+        del job  # or its data would stay in memory until the next job comes
 
 
 _steps = _Patience(STALL_SECONDS, PAUSE_SECONDS)
