@@ -342,7 +342,7 @@ def test_a_daemon_that_takes_too_long(service, alice, run, gate, recwarn, monkey
     monkeypatch.setattr(timeouts, "RESUME_SECONDS", 0.3)
     if strict:
         monkeypatch.setattr(timeouts, "CERTAIN_SECONDS", 0.5)
-        with pytest.raises(DaemonUnavailable, match=r"does not say how far the run in .*cartpole came"):
+        with pytest.raises(DaemonUnavailable, match=r"does not say how far the run in .*cartpole came: it is busy"):
             offcam.record(Barcode(3), FOLDER, resume=True, strict=True)
         return
     monkeypatch.setattr(timeouts, "START_SECONDS", 0.5)

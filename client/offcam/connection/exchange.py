@@ -168,7 +168,10 @@ class Exchange:
         try:
             message = self.session.receive(parts)
         except RemoteProtocolError as error:
-            self.warn_once(f"the recorder daemon at {self.endpoint.url} broke the protocol: {error}")
+            self.warn_once(
+                f"the recorder daemon at {self.endpoint.url} broke the protocol ({error}), a bug in it or here: please "
+                "report it. It is connected to anew; if that does not help, restart it with `offcam stop`."
+            )
             self.session.lost()
             return
         if isinstance(message, Flushed):

@@ -142,12 +142,15 @@ class Handshake:
         exchange = self._exchange
         url = exchange.endpoint.url
         if exchange.reconnect.starter.running:
-            return DaemonUnavailable("the recorder daemon is still starting.")
+            return DaemonUnavailable("the recorder daemon is still starting: wait until `offcam status` answers.")
         if exchange.reconnect.named and not launch.listening(exchange.endpoint):
             return DaemonUnavailable(
                 f"no recorder daemon answers at {url} (OFFCAM_ADDR). Start it there with "
                 "`offcam serve`, or unset OFFCAM_ADDR to have one started for you."
             )
         if exchange.session.state is State.OPEN:
-            return DaemonUnavailable(f"the recorder daemon at {url} has not opened the run folder yet.")
+            return DaemonUnavailable(
+                f"the recorder daemon at {url} has not opened the run folder yet: it is busy (see `offcam status`), or "
+                "the folder's disk is slow."
+            )
         return DaemonUnavailable(f"the recorder daemon at {url} does not answer; `offcam doctor` may know why.")

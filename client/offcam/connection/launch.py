@@ -94,7 +94,10 @@ def _turn(endpoint: Endpoint, until: float) -> Iterator[bool]:
                 yield False
                 return
             if time.monotonic() > until:
-                raise DaemonNotReady("the recorder daemon is still being started by another process of yours.")
+                raise DaemonNotReady(
+                    "the recorder daemon is still being started by another process of yours: wait until "
+                    "`offcam status` answers."
+                )
             time.sleep(_PAUSE_SECONDS)
         yield not listening(endpoint)
 

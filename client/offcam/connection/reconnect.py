@@ -72,7 +72,11 @@ class Starter:
         try:
             self._thread.start()
         except RuntimeError as error:  # no thread can be started
-            self._thread, self.failure = None, DaemonUnavailable(f"the recorder daemon could not be started: {error}.")
+            self._thread = None
+            self.failure = DaemonUnavailable(
+                f"the recorder daemon could not be started, as this process can start no thread ({error}): raise the "
+                "limit (`ulimit -u`), or start the daemon yourself with `offcam start`."
+            )
             self._rest()
 
     def _rest(self) -> None:

@@ -91,7 +91,8 @@ class _Conversation:
                     return message
             self._raise_if_refused()
         raise DaemonUnavailable(
-            f"the recorder daemon at {transport.endpoint.url} does not say how far the run in {folder} came."
+            f"the recorder daemon at {transport.endpoint.url} does not say how far the run in {folder} came: it is "
+            "busy or stopped, see `offcam status`."
         )
 
     def _greet_if_due(self) -> None:

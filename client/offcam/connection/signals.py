@@ -44,7 +44,8 @@ def flush_on_signal(signum: int = signal.SIGTERM, *, seconds: float = 10.0) -> N
     before = signal.getsignal(signum)
     if before is None:
         raise ConfigError(
-            f"{signal.Signals(signum).name} is handled outside of Python, by a library that no handler can call."
+            f"{signal.Signals(signum).name} is handled outside of Python, by a library, whose handler would be lost. "
+            "Call flush_on_signal before that library is loaded, or choose another signal."
         )
     try:
         signal.signal(signum, _Leaving(before, seconds))

@@ -39,8 +39,8 @@ class _Ring(ClipWriter):
 
     def _not_whole(self, why: str) -> None:
         self._stream.warn_once(
-            f"the last seconds before that are lost with it, and are held anew from here on ({self._name!r}: {why}). "
-            "(Said once.)",
+            f"the last seconds that the recorder daemon held of {self._name!r} are lost ({why}). From here on they are "
+            "held anew. (Said once.)",
             about=f"ring: {self._name}",
         )
 

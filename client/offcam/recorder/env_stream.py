@@ -235,7 +235,10 @@ class EnvStream:
             connection.warn_once(f"a record could not be sent and is lost: {error}")
             return
         if not all_kept:
-            connection.warn_once("statistics are being lost: the recorder daemon has not answered for too long.")
+            connection.warn_once(
+                "statistics are being lost: the recorder daemon has not answered for so long that there is no room for "
+                "more of them. See `offcam status`, and start one with `offcam start` if none runs."
+            )
 
     def _keep_steps(self, record: StepRecord) -> None:
         """Keep rows of steps, unless as many bytes wait for a daemon as may lie on the disk. Never raises."""

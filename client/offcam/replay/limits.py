@@ -49,4 +49,4 @@ def allow(cpu_seconds: float = CPU_SECONDS) -> None:
 
 
 def _too_long(*_: Any) -> None:  # noqa: ANN401 - a signal's handler
-    raise NotReplayable("it took too long: the bound on the CPU time of one video is reached")
+    raise NotReplayable(f"it took too long: one video may take {CPU_SECONDS} s of CPU time")

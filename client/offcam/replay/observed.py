@@ -134,7 +134,7 @@ class _Again:
         taken: Observed | None = None
         for event, why in play(self._tape, wanted, plan, env):
             if why:
-                raise NotReplayable(f"episode {number} happens otherwise each time: {why}")
+                raise NotReplayable(f"episode {number} is another one each time that it is replayed: {why}")
             if event.reset is not None:
                 if event.row > first:
                     raise NotReplayable(f"episode {number} has more than one of its env's: it was reset within")

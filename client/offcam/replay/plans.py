@@ -195,7 +195,7 @@ class _Player:
             return f"the env raised {error!r}"
         if now & DIGEST_MASK == event.digest:
             return ""
-        return "the first observation is another one" if event.reset else "observation, reward or flags are others"
+        return "the first observation differs" if event.reset else "observation, reward or flags differ"
 
     def _reset(self, given: Reset) -> Any:  # noqa: ANN401 - an observation
         if given.why:

@@ -72,7 +72,7 @@ class Tap(gym.Wrapper[Any, Any, Any, Any]):
             try:
                 packed = given.pack()
             except NotReplayable as error:
-                packed = Reset(why=f"what it was given cannot be kept: {error}").pack()
+                packed = Reset(why=f"what its reset was given cannot be kept: {error}").pack()
             self._tape.reset(packed, now)
         except NotReplayable as error:
             self._end(str(error))
@@ -124,7 +124,7 @@ def _before(env: gym.Env[Any, Any], seed: Any, options: Any) -> Reset:  # noqa: 
             return Reset(seed, options)
         return Reset(None, options, random_state.of(env), hooks.states(env))
     except NotReplayable as error:
-        return Reset(why=f"its options cannot be kept: {error}")
+        return Reset(why=f"the options of its reset cannot be kept: {error}")
     except Exception as error:  # noqa: BLE001 - a user's function: the training goes on
         return Reset(why=f"the hook that was registered for this env failed: {error!r}")
 

@@ -203,7 +203,7 @@ class TapeLog:
         try:
             self._add_given(given, new=new)
         except OverflowError:
-            self._add_given(Reset(why="what it was given is too large to be kept").pack(), new=new)
+            self._add_given(Reset(why="what its reset was given is too large to be kept").pack(), new=new)
 
     def _add_given(self, given: bytes, *, new: bool) -> None:
         assert self._stream is not None  # noqa: S101 - the row of the tape is in it

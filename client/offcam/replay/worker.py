@@ -306,7 +306,7 @@ def _compared(answer: Answer, seen: FrameComparison, film: Iterator[tuple[int, A
         return answer._replace(pictures=seen.pictures)
     assert seen.differs_at is not None  # noqa: S101 - set when a frame differed
     step, episode = int(steps["step"][seen.differs_at]), int(steps["episode"][seen.differs_at])
-    return answer._replace(why=f"the picture behind step {step} of episode {episode} is another one than it was")
+    return answer._replace(why=f"the picture after step {step} of episode {episode} differs from the recorded one")
 
 
 def _numbered(film: Film, marks: dict[int, list[int]]) -> Iterator[tuple[int, Any]]:

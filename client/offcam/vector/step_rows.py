@@ -81,7 +81,11 @@ class VectorStepRows(StepRows):
         """Add the row of a step; ``given`` is what the method `given` returned. Never raises."""
         if readings.places(info, self._envs) is not None or self._odd:
             self._odd, self.row = True, None
-            self._say("pool", "no steps are recorded of a pool that has some of its sub-environments ready at a time.")
+            self._say(
+                "pool",
+                f"no steps are recorded of a pool that steps only some of its {self._envs} sub-environments at a time: "
+                "make it without a `batch_size`.",
+            )
             return
         count = self._envs
         reward = readings.each(rewards, count, readings.FLOAT)

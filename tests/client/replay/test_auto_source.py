@@ -127,7 +127,7 @@ def play_on(env, pictures=None):
     [
         ("GlobalRandom", r"episode 0: it did not happen again: .*observation, reward or flags.*\(at step 1, "),
         ("Clock", r"episode 0: it did not happen again: .*\(at step 1, "),
-        ("Flickering", r"episode 0: the picture behind step \d of episode 0 is another one"),
+        ("Flickering", r"episode 0: the picture after step \d of episode 0 differs from the recorded one"),
     ],
 )
 def test_what_happens_otherwise_has_frames(folder, name, said):
@@ -176,7 +176,7 @@ def test_a_wrapper_that_draws_over_the_pictures_keeps_its_frames(folder):
     env = gym.make("Numbers-v0", length=5, disable_env_checker=True, render_mode="rgb_array")
     env = RecordVideo(Overlay(env), folder, always, source="auto")
     play(env)
-    with pytest.warns(UserWarning, match="the picture behind step 0 of episode 0 is another one than it was"):
+    with pytest.warns(UserWarning, match="the picture after step 0 of episode 0 differs from the recorded one"):
         compared(env)
     play(env)
     env.close()

@@ -75,7 +75,7 @@ def test_what_happens_otherwise_is_never_verified(name):
     wanted = tape.episode(2)
     film = Film(tape, wanted, Plan(), recipe.make(found, "rgb_array"))
     assert [row for row, _ in film.frames(range(*wanted))] == [wanted.begin]
-    assert film.outcome == (Plan(), 1, "observation, reward or flags are others")
+    assert film.outcome == (Plan(), 1, "observation, reward or flags differ")
 
 
 def test_what_somebody_changed_between_resets_is_never_verified():
