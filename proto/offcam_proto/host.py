@@ -282,7 +282,10 @@ def read_key(path: str, check: Callable[[str, int, int, int], None]) -> keys.Key
 
 
 def _no_reading(path: str, error: OSError) -> ConfigError:
-    return ConfigError(f"cannot read the key file {path} ({error.strerror}).")
+    return ConfigError(
+        f"cannot read the key file {path} ({error.strerror}): make it readable for you (uid {os.geteuid()}), or name "
+        f"another with {keys.KEYS_VARIABLE}."
+    )
 
 
 # --- files without locks ------------------------------------------------------------------------------------

@@ -88,7 +88,10 @@ def compare_runs(
 def _check(scales: Scales) -> None:
     for env, (low, high) in scales.items():
         if not (math.isfinite(low) and math.isfinite(high) and low != high):
-            raise ConfigError(f"the scale of {env} goes from one number to another, got {low} and {high}")
+            raise ConfigError(
+                f"the scale of {env} is two different finite numbers, the returns that count as 0 and as 1, got {low} "
+                f"and {high}"
+            )
 
 
 def _common(scored: Mapping[str, Sequence[_Scored]]) -> set[str]:

@@ -265,7 +265,12 @@ class _Claim:
         while not self._over.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(FileNotFoundError):  # its folder was removed
                 if _token(self._path) != self._claimant.token:
-                    log.error("%s is another's: this host was frozen for too long, and it was taken over", self._path)
+                    log.error(
+                        "%s was taken over by another process, as this one was frozen for over %g s: end one of the "
+                        "two, or both write there",
+                        self._path,
+                        STALE_SECONDS,
+                    )
                     return
                 with contextlib.suppress(OSError):  # a file server that is away for a moment
                     os.utime(self._path)

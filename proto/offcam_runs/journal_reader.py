@@ -173,7 +173,7 @@ def _live_rows(path: Path) -> list[StepRecord]:
     except FileNotFoundError:
         pass
     except (OSError, RemoteProtocolError) as error:
-        log.warning("%s is passed over, as it is no tail that can be read: %s", path, error)
+        log.warning("rows of steps in %s cannot be read, and are passed over: %s", path, error)
     return [record for record in found if record is not None]
 
 
@@ -228,7 +228,7 @@ def _with_tail(journal: JournalContents) -> JournalContents:
     except FileNotFoundError:
         return journal
     except (OSError, RemoteProtocolError) as error:
-        log.warning("%s is passed over, as it is no tail that can be read: %s", path, error)
+        log.warning("rows of steps in %s cannot be read, and are passed over: %s", path, error)
         return journal
     sealed = {_of_rows(body) for body in journal.bodies if body[1:2] == bytes([StepRecord.KIND])}
     added = [body for body in _tail_records(path, data) if _of_rows(body) not in sealed]

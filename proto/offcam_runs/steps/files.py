@@ -42,7 +42,9 @@ def path_of(folder: str | os.PathLike[str], stream: str, number: int) -> str:
         RunFolderError: ``stream`` is not a stream's id, as it may be in the index of a folder that nobody should trust.
     """
     if not _STREAM.fullmatch(stream):
-        raise RunFolderError(f"the index of {os.fspath(folder)!r} has steps of {stream!r}, which is no stream's id")
+        raise RunFolderError(
+            f"the index of {os.fspath(folder)!r} has steps of {stream!r}, which is no stream's id: do not trust it"
+        )
     return os.path.join(folder, FOLDER, f"{stream}-{int(number)}{EXTENSION}")
 
 
