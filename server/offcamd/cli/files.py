@@ -18,7 +18,7 @@ def files(
         Optional[list[str]],
         typer.Argument(
             metavar="[NAME]...",
-            help=f"{', '.join(FILES)}; none lists them.",
+            help=f"{', '.join(FILES)}; without a name they are listed.",
             show_default=False,
             autocompletion=lambda incomplete: [name for name in FILES if name.startswith(incomplete)],
         ),

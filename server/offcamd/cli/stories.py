@@ -65,7 +65,7 @@ WidthOption = Annotated[
 OutputOption = Annotated[Path, typer.Option("-o", "--output", help="The file, .mp4; - is stdout.", show_default=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 Pick = Literal["best", "median", "worst", "last"]
-PickOption = Annotated[Pick, typer.Option("--pick", help="Which of those that have a video.")]
+PickOption = Annotated[Pick, typer.Option("--pick", help="Which of the episodes that have a video.")]
 
 
 class _Output(NamedTuple):

@@ -25,7 +25,7 @@ def sync(
     to: Annotated[
         str,
         typer.Option(
-            help="Where to: tensorboard, or what a package adds; with options as tensorboard:logdir=runs.",
+            help="Where to: a tracker's name and options, as wandb or tensorboard:logdir=runs. A wrong name lists all.",
             metavar="<tracker>",
             show_default=False,
         ),

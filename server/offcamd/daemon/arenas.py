@@ -48,7 +48,7 @@ def open_arena(
                 stream.arena_names.add(arena.name)
             arena.spool = make_spool(arena, offer)
         except ArenaUnusable as problem:
-            log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
+            log.info("no shared memory: frames come through the socket", pid=hello.pid, problem=str(problem))
     spool = stream.arena.spool if stream.arena else None
     peer.session.arena_answer(offer.handle, usable=stream.arena is not None, spool=spool.descriptor if spool else 0)
 

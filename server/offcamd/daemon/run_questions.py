@@ -74,7 +74,7 @@ class RunQuestions:
         if question.folder in event.gone | event.stuck:
             self._refuse(question, f"the index of {question.folder} cannot be written: is its disk full?")
         elif not self._reader.read(question.folder, question.prefix, question):
-            self._refuse(question, "too many clients ask the daemon at the same time")
+            self._refuse(question, "too many clients ask the daemon at the same time: start this one again later")
 
     def answered(self, question: RunQuestion, event: RunRead) -> None:
         """Answer a question with what the reader found."""

@@ -233,4 +233,4 @@ class Service:
     def _failed(self, error: BaseException) -> None:
         """Note that the loop cannot go on: what came is finished, then the daemon ends."""
         self._inbox.stop_reason = self._inbox.stop_reason or "failure"
-        self.health.down(SERVICE, f"the service was ended by {error!r}")
+        self.health.down(SERVICE, f"the service was ended by {error!r}: report it, and start the daemon again")

@@ -212,7 +212,7 @@ class ClipFile:
                 supersede(plain, part)
         except EncodeError as error:  # no room for both, say: the part is complete, too
             self.not_plain = error
-            log.warning("%s keeps its fragments: %s", part, error)
+            log.warning("%s stays a fragmented MP4, which plays but is larger: %s", part, error)
             with suppress(OSError):
                 plain.unlink(missing_ok=True)
             return False

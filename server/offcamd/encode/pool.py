@@ -272,7 +272,10 @@ class EncoderPool:
             self._alive -= 1
             left = {each for each in self._jobs if each is job or not self._alive}
             if not self._alive:
-                self.closed = EncodeError(f"no encoder thread is left, the last one ended by {error!r}")
+                self.closed = EncodeError(
+                    f"no encoder thread is left, the last one was ended by {error!r}: restart the daemon, with "
+                    "`offcam stop` and `offcam start`"
+                )
         for each in left:
             with self.health.survive(ENCODER, str(each.spec.final)):
                 each.abandon(error)

@@ -161,6 +161,9 @@ class RingClip(PictureTaker):
         self._last_index = index
         if self._ring.shortened and not self._told:
             self._told = True
-            problem = f"{spec.final}: less than the last seconds asked for is held, as they take more than {limit:,} B"
+            problem = (
+                f"{spec.final}: less than the last seconds asked for is held, as they take more than {limit:,} bytes "
+                "of memory: ask for fewer seconds, or record smaller frames"
+            )
             log.warning(problem)
             self._health.note(problem)

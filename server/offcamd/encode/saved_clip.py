@@ -106,7 +106,7 @@ class SavedClip(ClipFile):
         """Complete the file and give it its name; without a picture there is none, which is an error."""
         self.groups.clear()
         if not self._encoded and self.error is None:
-            self.error = EncodeError(f"{self.spec.final} has no frame: none had come by then")
+            self.error = EncodeError(f"{self.spec.final} has no frame: none had come when it was saved")
         return super().finish(aborted=aborted)
 
     def _size(self) -> tuple[int, int] | None:

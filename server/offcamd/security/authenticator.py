@@ -113,7 +113,7 @@ class Authenticator:
         try:
             name = self._store.name_of(credentials[0])
         except ConfigError as error:
-            log.error("nobody can come in", problem=str(error))  # noqa: TRY400 - what is wrong is not in the code
+            log.error("no remote client can be let in", problem=str(error))  # noqa: TRY400 - what is wrong is not in the code
             return ""
         if name is None:
             self._report(address, fingerprint)

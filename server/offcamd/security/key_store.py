@@ -108,7 +108,9 @@ class KeyStore:
             for directory in (self.directory, self.clients_directory):
                 directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"cannot make the directory {self.directory} for keys ({error.strerror}).") from error
+            raise ConfigError(
+                f"cannot make the directory {self.directory} for keys ({error.strerror}). Name another with --keys."
+            ) from error
         self.check_directory(self.directory)
         self.check_directory(self.clients_directory)
 
@@ -175,7 +177,9 @@ def write(path: Path, key: KeyFile, *, replace: bool = False) -> None:
     except FileExistsError as error:
         raise ConfigError(f"{path} is there already. Choose another name, or remove it first.") from error
     except OSError as error:
-        raise ConfigError(f"cannot write the key file {path} ({error.strerror}).") from error
+        raise ConfigError(
+            f"cannot write the key file {path} ({error.strerror}). Make its folder writable for you, or name another."
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
 

@@ -89,10 +89,14 @@ def find_run_folder(root: Path, user: str, folder: str) -> str:
     except OSError as error:
         if isinstance(error, FolderNotWritable):
             raise
-        raise FolderNotWritable(f"the daemon cannot look into {path} on its host ({error.strerror}).") from error
+        raise FolderNotWritable(
+            f"the daemon cannot look into {path} on its host ({error.strerror}). Make its `root` readable for it."
+        ) from error
     return str(path)
 
 
 def _refuse_link(part: Path) -> None:
     if not stat.S_ISDIR(part.lstat().st_mode):
-        raise FolderNotWritable(f"{part}, where this run goes on the daemon's host, is only a link elsewhere.")
+        raise FolderNotWritable(
+            f"{part}, where this run goes on the daemon's host, is only a link elsewhere. Remove it there."
+        )

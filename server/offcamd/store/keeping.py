@@ -390,14 +390,14 @@ class Keeping:
         try:
             publish(part, final)
         except EncodeError as error:
-            log.error("%s is kept, but does not get its name: %s", final, error)  # noqa: TRY400 - the reason says it all
+            log.error("%s is kept, but could not get this name: %s", final, error)  # noqa: TRY400 - the reason says it all
 
     def _unlink(self, file: str) -> bool:
         if file:
             try:
                 (self._folder / file).unlink(missing_ok=True)
             except OSError as error:
-                log.error("%s is let go, but cannot be removed: %s", self._folder / file, error)  # noqa: TRY400 - as above
+                log.error("%s is not kept by its rule, but cannot be removed: %s", self._folder / file, error)  # noqa: TRY400 - as above
                 return False
         return True
 

@@ -116,9 +116,9 @@ def _make_plain(part: Path) -> None:
         if survey(copy).frames == survey(part).frames:
             publish(copy, part)
     except EncodeError as error:
-        log.warning("%s stays fragmented: %s", part, error)
+        log.warning("%s stays a fragmented MP4, which plays but is larger: %s", part, error)
     except Exception:  # the video library does not work
-        log.exception("%s stays fragmented", part)
+        log.exception("%s stays a fragmented MP4, which plays but is larger", part)
     finally:
         with suppress(FileNotFoundError):
             copy.unlink()

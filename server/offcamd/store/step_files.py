@@ -57,8 +57,8 @@ VALUES (:stream_id, :kind, :env_index, :envs, :first_row, :rows, :first_episode,
 """
 _SAID = {
     LIMIT: "the run has as many bytes of steps as it may: give a larger steps_limit to keep more",
-    DISK_FULL: "there is no room for steps: make some",
-    IO: "steps cannot be written",
+    DISK_FULL: "there is no room for steps on its disk: make some",
+    IO: "their file cannot be written",
 }
 
 

@@ -393,12 +393,16 @@ class Store:
                 try:
                     taken = next(run.taking_in, None)
                 except RunFolderError as error:  # the journals stay where they are, for whoever opens the folder next
-                    log.error("journals cannot be taken in", problem=str(error))  # noqa: TRY400 - the reason says it all
+                    log.error("records in clients' journals wait, as the index cannot be written", problem=str(error))  # noqa: TRY400 - the reason says it all
             if taken is None:
                 run.taking_in = None
                 continue
             if taken.missing:
-                log.error("records are gone with an index", folder=str(run.index.folder), records=taken.missing)
+                log.error(
+                    "records are lost with an index that was removed",
+                    folder=str(run.index.folder),
+                    records=taken.missing,
+                )
             if taken.episodes:
                 self._count_episodes(run, taken.episodes)
                 self._on_event(tasks.Recovered([], taken.episodes))
@@ -424,7 +428,7 @@ class Store:
             try:
                 clips = next(run.left, None)
             except RunFolderError as error:  # the frames stay where they are, for whoever opens the folder next
-                log.error("frames cannot be recorded that were left", problem=str(error))  # noqa: TRY400 - as above
+                log.error("frames that clients left wait, as the index cannot be written", problem=str(error))  # noqa: TRY400 - as above
         if clips is None:
             run.left = None
         elif clips:

@@ -64,7 +64,7 @@ def test_who_has_left_is_told_nothing(scene):
 
 def test_too_many_questions_are_said_to_be(scene):
     scene.questions.passed(scene.question, Passed(scene.question))
-    assert scene.told == [(7, DAEMON, "too many clients ask the daemon at the same time")]
+    assert scene.told == [(7, DAEMON, "too many clients ask the daemon at the same time: start this one again later")]
 
 
 def test_an_index_that_is_locked_for_now_is_not_at_fault(scene):
