@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import films
-from waiting import Process, freeze
+from waiting import HANG_SECONDS, Process, freeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +31,17 @@ def stopped(process: subprocess.Popen[str]) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
+PATIENT = f"""
+import offcam.connection.timeouts
+offcam.connection.timeouts.START_SECONDS = offcam.connection.timeouts.REOPEN_SECONDS = {HANG_SECONDS:.1f}
+"""
+"""As conftest has it for the tests themselves: how soon one gives up waiting for a daemon is the machine's speed."""
+
+
 def python(script: str, *arguments: str | Path, **options: Any) -> Process:
-    """Start a script that can import what the tests can. Its environment is this process's."""
+    """Start a script that can import what the tests can. Its environment is this process's, and so is its patience."""
     return Process(
-        [sys.executable, "-c", script, *map(str, arguments)],
+        [sys.executable, "-c", PATIENT + script, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
