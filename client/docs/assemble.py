@@ -17,6 +17,7 @@ REPOSITORY = "https://github.com/offcam/offcam/blob/main/"
 DOCUMENTS = {
     "deploy/RUNBOOK.md": "operations/runbook.md",
     "deploy/GUARANTEES.md": "operations/guarantees.md",
+    "deploy/SCALE.md": "operations/scale.md",
     "deploy/THREAT-MODEL.md": "operations/threat-model.md",
     "tests/bench/RESULTS.md": "operations/results.md",
     "proto/FORMAT.md": "formats/run-folder.md",

@@ -52,14 +52,15 @@ class Stream:
     replays: str = ""
 
 
-_SELECT: Final = f"SELECT id, {', '.join(field.name for field in fields(Stream))} FROM streams ORDER BY id"  # noqa: S608 - of our own words
+_NAMES: Final = tuple(field.name for field in fields(Stream))
+_SELECT: Final = f"SELECT id, {', '.join(_NAMES)} FROM streams ORDER BY id"  # noqa: S608 - of our own words
 
 
 def read_streams(database: sqlite3.Connection) -> dict[int, Stream]:
     """All streams of an open index in order of opening, by their keys, which the index's other tables have."""
     found = {}
     for key, *row in database.execute(_SELECT):
-        named = dict(zip((field.name for field in fields(Stream)), row, strict=True))
+        named = dict(zip(_NAMES, row, strict=True))
         found[key] = Stream(**{**named, "vector": bool(named["vector"]), "started": real_from_sql(named["started"])})
     return found
 

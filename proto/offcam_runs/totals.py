@@ -108,12 +108,18 @@ class RunTotals:
     def _load_recent(self, database: sqlite3.Connection, stream: str) -> None:
         self.streams[stream].recent.extend(_episodes(database, _RECENT_OF_STREAM, last=self.last, stream=stream))
 
-    def advance(self, database: sqlite3.Connection, most: int = -1) -> bool:
-        """Take in later episodes, at most ``most`` or all of them; returns whether there may be more."""
+    def advance(self, database: sqlite3.Connection, most: int = -1, *, of_streams: bool = True) -> bool:
+        """Take in later episodes, at most ``most`` or all of them; returns whether there may be more.
+
+        Args:
+            database: the index.
+            most: how many, -1 for all.
+            of_streams: whether each stream's ``recent`` is wanted, too: that is a query for each that has played.
+        """
         count = 0
         rows = database.execute(_LATER, {"last": self.last, "most": most})
         for count, (last, stream, return_, length, duration, session) in enumerate(rows, 1):  # noqa: B007 - the last one's
-            if stream in self.streams and not self.streams[stream].recent:
+            if of_streams and stream in self.streams and not self.streams[stream].recent:
                 self._load_recent(database, stream)
             self.add(stream, real_from_sql(return_), length, real_from_sql(duration), session)
             self._lasts[stream] = self.last = last
@@ -174,9 +180,9 @@ class RunTotals:
 
 
 def run_totals(database: sqlite3.Connection) -> RunTotals:
-    """The totals of all episodes of a run, read from an open index of this version."""
+    """The totals of all episodes of a run, from an open index of this version; those of streams have no ``recent``."""
     totals = RunTotals.kept(database)
-    totals.advance(database)
+    totals.advance(database, of_streams=False)
     return totals
 
 

@@ -12,7 +12,7 @@ import made
 from fetching import fetch
 from offcam_runs.run_ids import by_id, run_id
 from offcamd.config.values import HttpAddress
-from offcamd.web.events import MOST_WAITING, Broadcaster
+from offcamd.web.events import MOST_WAITING, Broadcaster, pause_after
 from offcamd.web.runs import RunDescriptions
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource
@@ -145,6 +145,10 @@ def test_news_of_more_runs_than_may_wait_cost_no_connection(tmp_path):
             assert len(broadcaster._listeners) == 1
 
     asyncio.run(play())
+
+
+def test_looking_for_changes_leaves_most_of_the_time_to_others():
+    assert [pause_after(took) for took in (0.0, 0.1, 0.2, 2.0)] == [1.0, 1.0, 1.0, 10.0]
 
 
 def test_no_more_listen_than_may(client, monkeypatch):

@@ -68,7 +68,7 @@ def record(
     Args:
         env: as of `offcam.record`.
         folder: absolute path, the same on all nodes. Each node makes its own run folder in it, ``node-<id>``, as the
-            index of a run has one writer; `offcam.load` and all verbs take the whole folder.
+            index of a run has one writer. All verbs take the whole folder, `offcam.load` takes ``[folder + "/*"]``.
         options: as of `offcam.record`.
 
     Raises:

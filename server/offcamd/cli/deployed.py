@@ -47,6 +47,7 @@ _ALL = (
     DeployFile("alerts", "alerts.yml", "alert rules for Prometheus"),
     DeployFile("grafana", "grafana-dashboard.json", "dashboard for Grafana"),
     DeployFile("runbook", "RUNBOOK.md", "how to run the daemon, and what to do when"),
+    DeployFile("scale", "SCALE.md", "how far one recorder a node and one page reach"),
     DeployFile("threat-model", "THREAT-MODEL.md", "who can reach what"),
     DeployFile("guarantees", "GUARANTEES.md", "what is promised, what was measured, and the test of each promise"),
 )

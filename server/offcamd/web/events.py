@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from offcamd.web.source import RunSource
 
 INTERVAL_SECONDS = 1.0
+
+MOST_SHARE = 0.2
+"""The share of the time that looking for changes may take: where many runs change at a time, it is done less often."""
+
 KEEP_ALIVE_SECONDS = 15.0
 
 MOST_LISTENERS = 64
@@ -77,14 +82,15 @@ class Broadcaster:
             self._listeners.discard(events)
 
     async def _work(self) -> None:
-        """Look for changes once a second, until there is no listener left."""
-        waited = 0.0
+        """Look for changes once a second, or as `MOST_SHARE` allows, until there is no listener left."""
+        waited, pause = 0.0, INTERVAL_SECONDS
         while self._listeners and not self._stopping():
             await asyncio.sleep(_STOP_SECONDS)
             waited += _STOP_SECONDS
-            if waited >= INTERVAL_SECONDS:
-                waited = 0.0
+            if waited >= pause:
+                began = time.monotonic()
                 news = b"".join(await run_in_threadpool(self._news))  # one queue entry, of however many runs
+                waited, pause = 0.0, pause_after(time.monotonic() - began)
                 if news:
                     self._tell(news)
         for events in list(self._listeners):
@@ -112,6 +118,11 @@ class Broadcaster:
     def _stats(self) -> list[bytes]:
         stats = self._source.stats()
         return [] if stats is None else [_event("stats", {key: stats[key] for key in stats if key != "runs"})]
+
+
+def pause_after(took: float) -> float:
+    """Seconds until changes are looked for again, after a look that took so many."""
+    return max(INTERVAL_SECONDS, took / MOST_SHARE)
 
 
 def _put(events: asyncio.Queue[bytes | None], event: bytes | None) -> None:

@@ -170,7 +170,8 @@ def _last(database: sqlite3.Connection) -> int:
 
 
 def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: AskedRun) -> dict[str, Any]:
-    streams = list(read_streams(database).values())
+    by_key = read_streams(database)
+    streams = list(by_key.values())
     clips = dict(database.execute(_CLIPS))
     (updated,) = database.execute(_UPDATED).fetchone()
     return {
@@ -183,7 +184,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: AskedRun
         "started": fmt.json_number(began(streams)),
         "updated": fmt.json_number(updated) or None,
         **{name: {key: totals[name][key] for key in _NO_NUMBERS} for name in ("return", "length")},
-        **_values(read_episodes(database, read_streams(database), order="id DESC", limit=RECENT)),
+        **_values(read_episodes(database, by_key, order="id DESC", limit=RECENT)),
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
         "dropped": dict(database.execute(_DROPPED, {"hidden": json.dumps(fmt.HIDDEN_STATES)})),
         "dropped_steps": dict(step_totals(database).dropped),
