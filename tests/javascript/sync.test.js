@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { frameAt, Sync } from "../../server/offcamd/web/static/sync.js";
+import { frameAt, heldAt, Sync } from "../../server/offcamd/web/static/sync.js";
 
 let waiting = []; // for the next picture of the screen
 beforeEach(() => {
@@ -215,4 +215,57 @@ test("the frame is the browser's word where it gives it", () => {
   sync.load([film(30)]);
   before(0, { mediaTime: 9 / 30 }); // of a film that is no longer shown
   assert.equal(sync.shown(sync.tracks[0]), 0);
+});
+
+test("what is recorded is at its newest frame until somebody seeks", async () => {
+  const one = film(10);
+  const sync = loaded(one);
+  sync.toNewest();
+  assert.deepEqual([sync.frame, sync.newest, sync.playing, one.video.paused], [9, true, true, true]);
+  sync.grow(25);
+  assert.deepEqual([sync.frame, sync.frames], [24, 25]);
+  assert.equal(frameAt({ fps: 30, frames: 25 }, one.video.currentTime), 24);
+
+  sync.step(-1);
+  assert.deepEqual([sync.frame, sync.newest, sync.playing], [23, false, false]);
+  sync.grow(40);
+  assert.deepEqual([sync.frame, sync.frames], [23, 40]);
+
+  sync.toNewest();
+  sync.seek(0.5);
+  await settled();
+  assert.deepEqual([sync.frame, sync.newest, sync.playing, one.video.paused], [15, false, true, false]);
+  sync.toNewest();
+  assert.equal(one.video.paused, true);
+  sync.pause();
+  assert.deepEqual([sync.frame, sync.newest, sync.playing], [39, false, false]);
+});
+
+test("a seek to the newest frame is not cut short by the next one, which comes after it", () => {
+  const one = film(10);
+  const sync = loaded(one);
+  sync.toNewest();
+  const shown = one.video.currentTime;
+  one.video.seeking = true;
+  sync.grow(20);
+  assert.equal(one.video.currentTime, shown);
+  one.video.seeking = false;
+  one.video.dispatchEvent(new Event("seeked"));
+  assert.equal(frameAt({ fps: 30, frames: 20 }, one.video.currentTime), 19);
+});
+
+test("a film that has holes is sought where it has something", () => {
+  const one = { ...film(90), held: (seconds) => Math.min(seconds, 0.75) };
+  const sync = loaded(one);
+  sync.seek(2);
+  assert.deepEqual([sync.frame, one.video.currentTime], [60, 0.75]);
+});
+
+const ranges = (...spans) => ({ length: spans.length, start: (place) => spans[place][0], end: (place) => spans[place][1] });
+
+test("where frames were dropped the one before stands for them", () => {
+  const held = ranges([0, 1], [2, 3]);
+  assert.deepEqual([0.25, 0.95, 1.5, 2, 2.5, 9].map((seconds) => heldAt(held, seconds, 0.125)), [0.25, 0.875, 0.875, 2, 2.5, 2.875]);
+  assert.equal(heldAt(ranges([1, 2]), 0.5, 0.125), 1.125);
+  assert.equal(heldAt(ranges(), 0.5, 0.125), 0.5);
 });

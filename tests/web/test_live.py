@@ -238,7 +238,7 @@ def test_answers_are_as_described(client, tmp_path):
         numbered = dict.fromkeys(NUMBERED, "?number=1")
         compared = f"?group=one:{run}&group=other:{run}"
         query = {"/api/group": f"?ids={run}", "/api/statistics": compared, **numbered}.get(path, "")
-        if path == "/api/events":
+        if path == "/api/events" or path.endswith("/live"):  # of what is being recorded: tests/web/test_live_video.py
             continue
         reply = client.get(path.format(id=run, key=key, number=1) + query)
         assert reply.status_code == 200, path

@@ -27,6 +27,7 @@ from offcamd.web.access import AccessCheck, Headers, HostCheck
 from offcamd.web.animations import Animations
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.events import Broadcaster
+from offcamd.web.live import LiveResponse, LiveVideo, LiveVideos
 from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
@@ -92,6 +93,7 @@ class Api:
         self._episodes = EpisodeCache()
         self._runs = RunDescriptions(source, ReadAhead(self._episodes).add)
         self._posters = Posters()
+        self._live = LiveVideos(stopping)
         self._statistics = Statistics()
         self._exporter = Exporter(source.stats)
         self._events = Broadcaster(source, self._runs, stopping)
@@ -133,6 +135,7 @@ class Api:
             f"{clip}/neighbours": self.neighbours,
             f"{clip}/steps": self.steps,
             f"{clip}/video": self.video,
+            f"{clip}/live": self.live,
             f"{clip}/poster": self.poster,
         }
         routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
@@ -259,6 +262,14 @@ class Api:
         download = Query(request.query_params).boolean("download") or False
         file = await self._of(request, lambda asked: open_clip(asked.folder, request.path_params["key"]))
         return VideoResponse(file, request.headers, download=download)
+
+    async def live(self, request: Request) -> Response:
+        """A clip's file while it is recorded, as it grows."""
+        if self._live.full:
+            raise HTTPException(503, "too many clips are watched already: close some of the pages")
+        return LiveResponse(
+            await self._of(request, lambda asked: LiveVideo(asked, request.path_params["key"])), self._live
+        )
 
     async def poster(self, request: Request) -> Response:
         """A picture from a clip."""

@@ -85,17 +85,36 @@ def open_clip(folder: Path, key: str) -> OpenFile:
         clip = find_clip(database, folder, key)
     if clip.file is None or clip.state == fmt.RECORDING:
         raise NotHere(f"{clip.name} has no file {'yet: it is being recorded' if clip.file else 'to show'}")
-    if "/" in clip.file or "\0" in clip.file or clip.file in (".", ".."):
-        raise NotHere(f"{clip.file!r} is no plain file name: it is not looked for")
+    return _open_file(folder, clip.file)
+
+
+def open_recording(folder: Path, key: str) -> OpenFile:
+    """Open the file of a clip that is being recorded, for reading. The caller closes it.
+
+    Raises:
+        NotHere: there is no such clip, it is not being recorded, or has no picture yet.
+        RunFolderError: see `reading`.
+    """
+    with reading_clips(folder, ALL) as database:
+        clip = find_clip(database, folder, key)
+    if clip.file is None or clip.state != fmt.RECORDING:
+        raise NotHere(f"{clip.name} is not being recorded: GET its video instead")
+    return _open_file(folder, clip.file + fmt.PART_EXTENSION)
+
+
+def _open_file(folder: Path, name: str) -> OpenFile:
+    """Open a file that an index names. Raises NotHere if it is none of that folder, or cannot be read."""
+    if "/" in name or "\0" in name or name in (".", ".."):
+        raise NotHere(f"{name!r} is no plain file name: it is not looked for")
     try:
-        fd = _open_within(folder, clip.file)
+        fd = _open_within(folder, name)
     except OSError as error:
-        raise NotHere(f"{clip.file} cannot be read ({error.strerror}): was it moved, or replaced by a link?") from error
+        raise NotHere(f"{name} cannot be read ({error.strerror}): was it moved, or replaced by a link?") from error
     facts = os.fstat(fd)
     if not stat.S_ISREG(facts.st_mode):
         os.close(fd)
-        raise NotHere(f"{clip.file} is no file")
-    return OpenFile(fd=fd, name=clip.file, size=facts.st_size, changed=facts.st_mtime_ns, lasting=not is_plain(folder))
+        raise NotHere(f"{name} is no file")
+    return OpenFile(fd=fd, name=name, size=facts.st_size, changed=facts.st_mtime_ns, lasting=not is_plain(folder))
 
 
 def _open_within(folder: Path, name: str) -> int:

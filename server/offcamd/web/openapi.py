@@ -292,6 +292,16 @@ def _paths() -> dict[str, Schema]:
         f"{clip}/video": _path(
             "A clip's file.", "video/mp4", TEXT, [*of_clip, _query("download", FLAG, "To be saved, not shown.")], *asked
         ),
+        f"{clip}/live": _path(
+            "A clip while it is recorded: its file from the start on, and what is written of it as it comes, until it "
+            "is over. A fragmented MP4, whose type names the codec, as the Media Source Extensions of browsers take "
+            "it. At most a frame is missing that is recorded.",
+            "video/mp4",
+            TEXT,
+            of_clip,
+            *one,
+            "503",
+        ),
         f"{clip}/poster": _path("A picture out of the middle of a clip.", "image/jpeg", TEXT, of_clip, *one),
     }
     part = {"description": "The range that was asked for.", "content": {"video/mp4": {"schema": TEXT}}}

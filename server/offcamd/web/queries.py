@@ -319,6 +319,7 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
         "error": clip.error,
         "video": f"{url}/video" if watchable else None,
         "poster": f"{url}/poster" if watchable else None,
+        "live": f"{url}/live" if clip.file is not None and not watchable else None,
     }
 
 

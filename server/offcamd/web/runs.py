@@ -192,6 +192,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: AskedRun
         "state": state_of(streams),
         "sparkline": sparkline(database),
         "newest_clip": _newest_clip(database, asked),
+        "recording_clip": _recording_clip(database, asked) if clips.get(fmt.RECORDING) else None,
     }
 
 
@@ -203,6 +204,13 @@ def _newest_clip(database: sqlite3.Connection, asked: AskedRun) -> dict[str, Any
     (clip,) = found
     told = (f"{clip.stream_id}-{clip.clip}", clip.episode, fmt.json_number(clip.return_))
     return dict(zip(NEWEST_CLIP, told, strict=True))
+
+
+def _recording_clip(database: sqlite3.Connection, asked: AskedRun) -> str | None:
+    """The key of the clip that was begun last of those that are being recorded."""
+    newest = "file IS NOT NULL AND state = :recording"
+    found = read_clips(database, asked.folder, newest, {"recording": fmt.RECORDING}, order="place DESC", limit=1)
+    return f"{found[0].stream_id}-{found[0].clip}" if found else None
 
 
 def _values(recent: EpisodeTable) -> dict[str, Any]:
@@ -238,4 +246,5 @@ _NOTHING: dict[str, Any] = {
     "state": LOST,
     "sparkline": [],
     "newest_clip": None,
+    "recording_clip": None,
 }

@@ -91,6 +91,7 @@ _RUN = object_of(
     state=one_of(*RUN_STATES),
     sparkline={**list_of(_MAYBE), "maxItems": sparklines.MOST_POINTS},
     newest_clip=or_null(object_of(key=TEXT, episode=INTEGER, return_=_MAYBE)),
+    recording_clip=or_null(TEXT),
     sync=list_of(reference("Sync")),
 )
 _SYNC = object_of(
@@ -178,6 +179,7 @@ _CLIP = object_of(
     error=or_null(TEXT),
     video=or_null(TEXT),
     poster=or_null(TEXT),
+    live=or_null(TEXT),
     pin=or_null(object_of(note=TEXT, at=NUMBER)),
 )
 _RENDERING = object_of(

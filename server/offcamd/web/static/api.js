@@ -13,7 +13,7 @@ import { sentence } from "./format.js";
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
  *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean, sync: Sync[],
- *   state: string, sparkline: (number | null)[], newest_clip: NewestClip | null,
+ *   state: string, sparkline: (number | null)[], newest_clip: NewestClip | null, recording_clip: string | null,
  * }} Run
  * @typedef {{
  *   tracker: string, sent_episodes: number, sent_clips: number, behind_episodes: number, behind_clips: number, lag_seconds: number,
@@ -28,7 +28,7 @@ import { sentence } from "./format.js";
  *   height: number | null, duration_seconds: number | null, number: number | null, num_envs: number, env_index: number, episode: number,
  *   terminated: boolean | null, truncated: boolean | null, unfinished: boolean, seed: number | string | null, envs: number[], grid: number[] | null, return: number | null, length: number | null,
  *   dropped: Counts, partial: boolean, keep_reason: string | null, verified: boolean | null, diverged_at: number | null,
- *   diverged_why: string | null, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
+ *   diverged_why: string | null, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null, live: string | null,
  *   pin: Pin | null,
  * }} Clip
  * @typedef {{note: string, at: number}} Pin of a clip: what somebody wrote about it, and when
@@ -260,6 +260,12 @@ export async function media(path) {
   if (exported || !token) return mediaPath(path);
   return URL.createObjectURL(await request(path, (reply) => reply.blob()));
 }
+
+/**
+ * A file while it is written: its type, and its bytes as they come.
+ * @type {(path: string, options: RequestInit) => Promise<{type: string, bytes: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> | undefined}>}
+ */
+export const growing = (path, options) => request(path, async (reply) => ({ type: reply.headers.get("content-type") ?? "", bytes: reply.body?.getReader() }), options);
 
 /**
  * Why a file cannot be had, as the recorder says; null where it can.

@@ -48,7 +48,7 @@ const overview = new Overview(element("overview"));
 const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), pinned, known });
 const keys = new Keys(dialog("help"));
 /** @type {Follow} */
-const follow = new Follow({ run: (id) => runs.get(id), atEnd, repeat: (loop) => player.transport.repeat(loop) });
+const follow = new Follow({ run: (id) => runs.get(id), atEnd, repeat: (loop) => player.transport.repeat(loop), newest: () => player.newest() });
 /** @type {Player} */
 const player = new Player(element("player"), { pinned, follow, runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
 const stages = new Stages(element("stages"), element("tour"), { atEnd });
@@ -232,7 +232,7 @@ watch((changed) => {
 });
 
 keys.add("Stages", () => state().play.length < 2, stages.keys());
-if (!exported) keys.add("A run that is recorded", () => state().play.length < 2, [{ keys: ["f"], says: "follow: play the newest clip, and those that come", act: () => follow.toggle() }]);
+if (!exported) keys.add("A run that is recorded", () => state().play.length < 2, [{ keys: ["f"], says: "follow: the picture of now, or else the newest clip, and those that come", act: () => follow.toggle() }]);
 keys.add("On the page", () => !state().play.length, [
   { keys: ["/"], says: "filter the runs", act: () => list.search() },
   ...(exported ? [] : [{ keys: ["s"], says: "pin the clip that is pointed at", act: () => gallery.pinHere() }]),

@@ -57,6 +57,12 @@ export function clipFacts(clip, frame, several, asked = null) {
   return listed(rows.filter((row) => row && (!several || COMPARED.includes(row[0]) || said.some(([name]) => name === row[0]))));
 }
 
+/**
+ * What is known of a clip before it is over.
+ * @type {(clip: ClipDetail, frame: HTMLElement) => HTMLElement}
+ */
+export const recordingFacts = (clip, frame) => listed([["Now", "being recorded"], ["Frame", frame], ["Begun", moment(clip.started)], ["Plays at", `${amount(clip.fps)} fps`]]);
+
 /** @param {Episode} episode that has no video */
 export const episodeFacts = (episode) =>
   listed([["Return", amount(episode.return), "strong"], ["Length", count(episode.length, "step")], ["End", ending(episode)], ...valuesOf(episode), episode.seed !== null && ["Seed", String(episode.seed)], ["Wall time", span(episode.duration_seconds)]]);

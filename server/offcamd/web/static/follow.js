@@ -1,11 +1,13 @@
-// Following a run: its newest clip is played, and when that has been seen the one that is newest by then.
+// Following a run: the picture of now of what it records, or else its newest clip; and when that has been seen the next.
 import { h, say, toast } from "./dom.js";
+import { playsLive } from "./live.js";
 import { change, state, watch } from "./state.js";
 import { split } from "./view.js";
 
 /**
  * @import { Run } from "./api.js"
- * @typedef {{run: (id: string) => Run | undefined, atEnd: () => boolean, repeat: (loop: boolean) => void}} Page
+ * @typedef {{run: (id: string) => Run | undefined, atEnd: () => boolean, repeat: (loop: boolean) => void, newest: () => void}} Page
+ *   `newest`: show the picture of now, if what is played is being recorded
  */
 
 const HOLD_MS = 500; // so long the end of one is seen before the next begins
@@ -17,7 +19,7 @@ export class Follow {
     /** @type {string | null} */
     this.shown = null; // what is played, as it is followed; null where nothing is
     this.followed = ""; // the run
-    this.button = h("button.quiet", { type: "button", hidden: true, "aria-pressed": "false", title: "Play the newest clip, and the next ones as they come (f)", onclick: () => this.toggle() }, "Follow");
+    this.button = h("button.quiet", { type: "button", hidden: true, "aria-pressed": "false", title: "See the picture of now, and the next clips as they come (f)", onclick: () => this.toggle() }, "Follow");
     watch(() => this.look());
   }
 
@@ -33,18 +35,28 @@ export class Follow {
     }
     const run = this.here();
     if (!run) toast("Choose a run: then f plays its newest clip.");
-    else if (!run.newest_clip && !run.live) toast("This run has no video.");
+    else if (!newestOf(run) && !run.live) toast("This run has no video.");
     else this.begin(run);
   }
 
   /** @param {Run} run */
   begin(run) {
-    if (!run.newest_clip) toast("It has no video yet: the first one is played when it is there.");
+    if (!newestOf(run)) toast("It has no video yet: the first one is played when it is there.");
     if (run.live) this.page.repeat(false);
     this.followed = run.id;
     this.shown = state().play.join();
     this.goOn(run);
+    this.page.newest();
     if (!run.live) this.stop(); // none is to come
+  }
+
+  /** What is played is being recorded: it is followed until somebody wants to see something else. */
+  join() {
+    const run = this.here();
+    if (!run) return;
+    this.followed = run.id;
+    this.shown = state().play.join();
+    this.draw();
   }
 
   /** Somebody wants to see something else than what comes next. */
@@ -68,12 +80,13 @@ export class Follow {
   }
 
   /** @param {Run} run whose newest clip is played, if it is not yet */
-  goOn({ id, newest_clip: newest, live }) {
-    if (newest && this.shown !== `${id}:${newest.key}`) {
+  goOn(run) {
+    const newest = newestOf(run);
+    if (newest && this.shown !== newest) {
       const replace = state().play.length > 0;
-      this.shown = `${id}:${newest.key}`;
-      change({ play: [this.shown], asked: "", tour: "", at: null }, { replace });
-    } else if (!live) this.stop(); // that was the last one
+      this.shown = newest;
+      change({ play: [newest], asked: "", tour: "", at: null }, { replace });
+    } else if (!run.live) this.stop(); // that was the last one
     this.draw();
   }
 
@@ -94,4 +107,13 @@ export class Follow {
     this.button.setAttribute("aria-pressed", String(this.on));
     say(this.button, this.on ? "Following" : "Follow");
   }
+}
+
+/**
+ * What is played of a run that is followed: RUN:KEY, or nothing.
+ * @param {Run} run
+ */
+function newestOf({ id, live, recording_clip: recording, newest_clip: newest }) {
+  const key = playsLive && live && recording ? recording : newest?.key;
+  return key ? `${id}:${key}` : "";
 }

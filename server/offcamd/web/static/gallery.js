@@ -6,6 +6,7 @@ import { arrange, control, fill, h, icon, say, select, throttle, toast } from ".
 import { exported } from "./exported.js";
 import { FilterForm } from "./filterform.js";
 import { amount, clipTitle, clock, count, endOf, reasons, successOf, total, whole } from "./format.js";
+import { playsLive } from "./live.js";
 import { turn } from "./pinning.js";
 import { poster } from "./posters.js";
 import { change, state } from "./state.js";
@@ -258,7 +259,7 @@ export class Gallery {
     return h(
       "li.card",
       { dataset: end ? { id, end } : { id } },
-      h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video, "aria-label": `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
+      h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video && !(clip.live && playsLive), "aria-label": clip.live ? `Watch ${title} as it is recorded` : `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
       h(
         "div.facts",
         {},

@@ -1,13 +1,15 @@
 // The player: one clip, or up to nine side by side, with frame step, speed and the numbers of the episode.
 import * as api from "./api.js";
+import { askedOf, callIt, explain } from "./asked.js";
 import { Compare } from "./compare.js";
 import { control, copy, fill, h, icon, kbd, say, throttle } from "./dom.js";
 import { animationsOf, fileOf } from "./downloads.js";
 import { exported } from "./exported.js";
-import { clipFacts, episodeFacts, reproducing } from "./facts.js";
-import { amount, clipTitle, count, episodeTitle, whole } from "./format.js";
+import { clipFacts, episodeFacts, recordingFacts, reproducing } from "./facts.js";
+import { clipTitle, episodeTitle, whole } from "./format.js";
 import { Pinning } from "./pinning.js";
 import { RenderingView } from "./rendering.js";
+import { Live, playsLive } from "./live.js";
 import { numberOf } from "./route.js";
 import { address, change, learn, numberOfClip, state } from "./state.js";
 import { beginningOf } from "./steps.js";
@@ -40,6 +42,7 @@ export class Player {
     this.page = page;
     this.sync = new Sync(() => this.tick());
     this.shown = ""; // the clips in it
+    this.turn = 0; // what was begun before they were shown last is out of date
     this.asks = ""; // the one of them that is to be rendered: somebody has pressed for it
     /** @type {RenderingView[]} */
     this.renderings = [];
@@ -47,6 +50,8 @@ export class Player {
     this.urls = [];
     /** @type {ClipDetail | null} */
     this.clip = null; // where there is one alone
+    /** @type {Live | null} */
+    this.live = null; // where it is being recorded
     /** @type {Episode | null} */
     this.asked = null; // which of its episodes, where it shows several
     /** @type {{focus: Element | null, scroll: number, title: string}} */
@@ -63,7 +68,7 @@ export class Player {
     this.back = h("a.back", { onclick: (event) => this.leaveBy(event) });
     this.overlay = h("p.overlay", { hidden: true, "aria-hidden": "true" }); // of what the traces say
     this.close = control("close", "Close (Escape)", () => this.leave());
-    this.transport = new Transport(this.sync, this.side.aligning, { seek: (frame) => this.look(frame), step: (frames) => this.step(frames), go: (way) => this.go(way), lay: () => this.lay() });
+    this.transport = new Transport(this.sync, this.side.aligning, { seek: (frame) => this.look(frame), step: (frames) => this.step(frames), go: (way) => this.go(way), lay: () => this.lay(), toggle: () => this.toggle() });
     this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("j"), kbd("k"), " clips ", kbd("o"), " overlay ", !exported && [kbd("s"), " pin "], kbd("?"), " all keys");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.transport.settings.prepend(page.follow.button);
@@ -79,18 +84,22 @@ export class Player {
     );
   }
 
-  /** Show what the address says. */
-  async show() {
+  /**
+   * Show what the address says.
+   * @param {{at: number | null, playing: boolean}} [resume] where what is shown anew goes on: a second, or Infinity at its end
+   */
+  async show(resume) {
     const { play, asked, speed, tour } = state();
     this.transport.setSpeed(speed);
     this.buttons();
     this.side.show();
     const wanted = play.join();
     if (wanted === this.shown) {
-      this.explain(asked);
+      explain(this.word, asked);
       return;
     }
     this.shown = wanted;
+    const turn = ++this.turn;
     this.clear();
     if (!play.length) {
       this.shut();
@@ -101,22 +110,53 @@ export class Player {
     this.transport.node.hidden = this.keys.hidden = unrendered; // there is nothing to be played yet
     (unrendered ? this.close : this.transport.toggle).focus({ preventScroll: true });
     say(this.title, play.length > 1 ? `${play.length} clips side by side` : "…");
-    this.explain(asked);
+    explain(this.word, asked);
     this.host.classList.toggle("several", play.length > 1);
     if (play.length > 1) this.host.classList.remove("traced");
     const films = (await Promise.all(play.map((id) => (numberOf(split(id)[1]) === null ? this.figure(id) : this.rendering(id))))).filter((film) => film !== null);
-    if (this.shown !== wanted) return;
-    const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
+    if (this.turn !== turn) return;
+    const { at, playing } = resume ?? { at: state().at, playing: state().at === null }; // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
     if (!films.length && !unrendered) this.sync.ended(true);
-    this.transport.repeat(tour || this.page.follow.on ? false : this.transport.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
+    this.transport.repeat(tour || this.live || this.page.follow.on ? false : this.transport.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     this.side.begin(this.host);
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
-    if (this.shown !== wanted) return;
-    if (at !== null) this.sync.seek(at);
+    if (this.turn !== turn) return;
+    if (this.live && (at ?? Infinity) === Infinity) {
+      this.page.follow.join();
+      this.newest();
+    } else if (at !== null) this.sync.seek(at);
     else if (begin !== null) this.goTo(begin);
-    if (at === null) this.sync.play();
+    if (playing) this.sync.play();
     this.tick();
+  }
+
+  /** Show the picture of now, if it is being recorded. */
+  newest() {
+    if (this.live && this.sync.tracks.length) this.sync.toNewest();
+  }
+
+  /**
+   * A clip that has been recorded, or is to be read anew, goes on where it is.
+   * @param {string} id
+   */
+  anew(id) {
+    if (this.shown !== id) return;
+    const { newest, position, playing, tracks } = this.sync;
+    this.shown = "";
+    this.show(tracks.length ? { at: newest ? Infinity : position, playing: playing && !newest } : undefined);
+  }
+
+  /** What is being recorded has come to its end. */
+  recorded() {
+    if (!this.sync.newest) return;
+    this.sync.pause();
+    this.page.follow.ended();
+  }
+
+  toggle() {
+    if (this.sync.newest) this.page.follow.stop();
+    this.sync.toggle();
   }
 
   open() {
@@ -149,36 +189,11 @@ export class Player {
       this.host.classList.remove("traced"); // there is no such clip
       return null;
     }
-    if (clip?.episodes.length === 1 && numberOfClip(id) === null) this.callIt(id, clip.episodes[0].number);
+    if (clip?.episodes.length === 1 && numberOfClip(id) === null) callIt(id, clip.episodes[0].number);
     const loading = this.loadSteps(id, asked?.env_index ?? null);
     if (!asked) return null;
     const steps = await loading;
     return steps && beginningOf(steps, asked.episode);
-  }
-
-  /**
-   * The episode by which the address calls a clip, where that shows others, too: before it or, of a vector env, beside it.
-   * @type {(id: string, clip: ClipDetail) => Promise<Episode | null>}
-   */
-  async askedOf(id, { episodes }) {
-    const number = numberOfClip(id);
-    if (number === null || (episodes.length === 1 && String(episodes[0].number) === number)) return null;
-    const [runId] = split(id);
-    return episodes.find((episode) => String(episode.number) === number) ?? (await api.nearest(runId, number)).episode;
-  }
-
-  /**
-   * Have the address call a clip by the episode that it shows, if that is the one that is played for it.
-   * @type {(id: string, number: number) => Promise<void>}
-   */
-  async callIt(id, number) {
-    const [runId, clipKey] = split(id);
-    try {
-      const { clip, distance } = await api.nearest(runId, number);
-      if (distance === 0 && clip?.key === clipKey) learn(id, number);
-    } catch (error) {
-      api.wordsOf(error); // its key will do
-    }
   }
 
   /**
@@ -219,15 +234,16 @@ export class Player {
     this.stage.append(figure);
     try {
       const clip = await api.clip(runId, clipKey);
-      const asked = several ? null : await this.askedOf(id, clip);
+      const asked = several ? null : await askedOf(id, clip);
       if (!several && this.shown !== id) return null;
       if (!several) [this.clip, this.asked] = [clip, asked];
+      if (clip.live && !several && playsLive) return await this.recording(id, clip, video, frame);
       const { video: path } = clip;
       if (!path) throw new api.ApiError(clip.state === "recording" ? "This clip is still being recorded. Its video is there as soon as it ends." : "There is no video file for this clip.", 404);
       const url = await api.media(path);
       this.urls.push(url);
       video.addEventListener("error", async () => figure.append(h("p.failed", {}, icon("warning"), (await api.trouble(path)) ?? ["This video could not be played. ", h("a", { href: `${path}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER")])), { once: true });
-      video.addEventListener("click", () => this.sync.toggle());
+      video.addEventListener("click", () => this.toggle());
       video.src = url;
       if (several) video.addEventListener("loadedmetadata", () => this.side.layOut(), { once: true });
       if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
@@ -249,6 +265,26 @@ export class Player {
       fill(words);
       return null;
     }
+  }
+
+  /**
+   * A clip that is being recorded, as far as it has come; null where it has no picture before it is over.
+   * @type {(id: string, clip: ClipDetail, video: HTMLVideoElement, label: HTMLElement) => Promise<Film | null>}
+   */
+  async recording(id, clip, video, label) {
+    const fps = clip.fps || 30;
+    const live = new Live(video, id, fps, { grown: (frames) => this.sync.grow(frames), ended: () => this.recorded(), over: () => this.anew(id) });
+    this.live?.stop();
+    this.live = live;
+    this.entitle(clipTitle(clip), this.page.runName(split(id)[0]));
+    fill(this.about, recordingFacts(clip, label));
+    video.addEventListener("click", () => this.toggle());
+    video.addEventListener("resize", () => video.classList.toggle("pixels", video.videoWidth <= SMALL_PICTURE));
+    if (!(await live.begin(clip.live ?? ""))) {
+      this.anew(id);
+      return null;
+    }
+    return { id, video, fps, frames: live.frames, duration: live.frames / fps, label, held: (seconds) => live.held(seconds) };
   }
 
   /** @type {(title: string, name: string) => void} */
@@ -308,27 +344,10 @@ export class Player {
     return h("button.quiet", { type: "button", onclick: press }, icon("film"), "Save this frame");
   }
 
-  /**
-   * Say so where the video is not that of the episode that was asked for.
-   * @param {string} asked RUN:NUMBER
-   */
-  async explain(asked) {
-    this.word.hidden = true;
-    if (!asked || !state().play.length) return;
-    const [runId, number] = split(asked);
-    try {
-      const { episode, clip, exact, distance } = await api.nearest(runId, number);
-      if (state().asked !== asked || exact || !clip || `${runId}:${clip.key}` !== state().play[0]) return;
-      const told = `${episodeTitle(episode)} (return ${amount(episode.return)})`;
-      say(this.word, distance ? `${told} was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.` : `${told} is in this clip only in part.`);
-      this.word.hidden = false;
-    } catch (error) {
-      api.wordsOf(error); // which the figure says
-    }
-  }
-
   clear() {
     this.sync.load([]);
+    this.live?.stop();
+    this.live = null;
     for (const view of this.renderings) view.stop();
     this.renderings = [];
     for (const video of this.stage.querySelectorAll("video")) {
@@ -454,7 +473,7 @@ export class Player {
     /** @param {1 | -1} way */
     const faster = (way) => change({ speed: nextSpeed(state().speed, way) }, { replace: true });
     return [
-      { keys: [" "], says: "play, or pause", act: () => this.sync.toggle() },
+      { keys: [" "], says: "play, or pause", act: () => this.toggle() },
       { keys: ["ArrowLeft"], says: "one frame back, with shift ten", act: (event) => this.step(-leap(event)) },
       { keys: ["ArrowRight"], says: "one frame on, with shift ten", act: (event) => this.step(leap(event)) },
       { keys: ["Home"], says: "first frame", act: () => this.look(0) },

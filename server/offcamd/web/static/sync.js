@@ -3,9 +3,10 @@ import { endOf, leaderAt, placesOf } from "./alignment.js";
 
 /**
  * @import { Alignment, Place } from "./alignment.js"
- * @typedef {{video: HTMLVideoElement, fps: number, frames: number, duration: number, label: HTMLElement, event?: number | null, id?: string, seed?: number | string | null}} Film
+ * @typedef {{video: HTMLVideoElement, fps: number, frames: number, duration: number, label: HTMLElement, event?: number | null, id?: string, seed?: number | string | null,
+ *   held?: (seconds: number) => number}} Film
  *   `duration` in seconds; `label` says which of its frames is shown; `event`: by which second it is aligned to others;
- *   `id`: RUN:KEY, and the seed of the reset, where they are known
+ *   `id`: RUN:KEY, and the seed of the reset, where they are known; `held`: the second of the picture that it has for one
  * @typedef {Film & Place & {shown: number, exact: boolean}} Track
  *   `shown`: the frame, from 0, that the browser said it shows last; `exact`: whether it says so
  */
@@ -25,6 +26,7 @@ export class Sync {
     this.position = 0;
     this.playing = false;
     this.loop = false;
+    this.newest = false; // whether the last frame of what is still recorded is shown, whichever that is by then
     this.speed = 1;
     /** @type {Alignment} */
     this.alignment = "start";
@@ -40,8 +42,29 @@ export class Sync {
     for (const track of this.tracks) {
       track.video.muted = true;
       track.video.playbackRate = this.rateOf(track);
+      track.video.addEventListener("seeked", () => this.newest && this.tracks.includes(track) && track.video.currentTime < this.position - 0.5 / track.fps && this.toNewest());
       this.observe(track);
     }
+  }
+
+  /**
+   * The only one has grown.
+   * @param {number} frames that it has by now
+   */
+  grow(frames) {
+    for (const track of this.tracks) Object.assign(track, { frames, duration: frames / track.fps });
+    if (this.newest) this.toNewest();
+    else this.changed();
+  }
+
+  /** Show the newest frame, and whatever comes, until told to do something else. */
+  toNewest() {
+    if (!this.newest) this.stop();
+    this.newest = this.playing = true;
+    const [track] = this.tracks;
+    this.position = middle(track, track.frames - 1);
+    if (!track.video.seeking) track.video.currentTime = this.position; // else after that: one that is cut short shows nothing
+    this.changed();
   }
 
   /**
@@ -132,14 +155,18 @@ export class Sync {
    * @param {number} seconds
    */
   seek(seconds) {
+    const goesOn = this.newest;
+    if (goesOn) this.stop();
     const last = (this.frames - 0.5) / this.fps;
     this.position = Math.max(0, Math.min(last, seconds));
     for (const track of this.tracks) {
-      track.video.currentTime = middle(track, frameAt(track, this.localOf(track, this.position)));
+      const wanted = middle(track, frameAt(track, this.localOf(track, this.position)));
+      track.video.currentTime = track.held?.(wanted) ?? wanted;
       if (this.playing && !this.begun(track)) track.video.pause();
       else if (this.playing && track.video.paused) start(track.video);
     }
     this.changed();
+    if (goesOn && this.frame < this.frames - 1) this.play();
   }
 
   /**
@@ -176,7 +203,7 @@ export class Sync {
   }
 
   stop() {
-    this.playing = false;
+    this.playing = this.newest = false;
     this.turn += 1;
     for (const { video } of this.tracks) video.pause();
     this.changed();
@@ -252,6 +279,19 @@ const timeOf = ({ offset, rate, video }) => offset + video.currentTime / (rate |
  * @param {number} seconds
  */
 export const frameAt = ({ fps, frames }, seconds) => Math.max(0, Math.min(frames - 1, Math.floor(seconds * fps + 1e-4)));
+
+/**
+ * The second at which a video stands for another one that it may not have.
+ * @param {Pick<TimeRanges, "length" | "start" | "end">} ranges that it has
+ * @param {number} seconds
+ * @param {number} half of a frame, in seconds
+ */
+export function heldAt(ranges, seconds, half) {
+  for (let place = ranges.length - 1; place >= 0; place -= 1) {
+    if (ranges.start(place) <= seconds) return Math.min(seconds, ranges.end(place) - half);
+  }
+  return ranges.length ? ranges.start(0) + half : seconds;
+}
 
 /**
  * The seconds at which a frame is half over: rounding never leads to its neighbour from there.

@@ -6,7 +6,7 @@ import { SPEEDS } from "./view.js";
 
 /**
  * @import { Sync } from "./sync.js"
- * @typedef {{seek: (frame: number) => void, step: (frames: number) => void, go: (way: 0 | 1) => void, lay: () => void}} Acts
+ * @typedef {{seek: (frame: number) => void, step: (frames: number) => void, go: (way: 0 | 1) => void, lay: () => void, toggle: () => void}} Acts
  */
 
 export class Transport {
@@ -15,11 +15,11 @@ export class Transport {
    * @param {HTMLElement} aligning by what several clips lie on one timeline
    * @param {Acts} acts of the player
    */
-  constructor(sync, aligning, { seek, step, go, lay }) {
+  constructor(sync, aligning, { seek, step, go, lay, toggle }) {
     this.sync = sync;
     /** @type {boolean | null} */
     this.repeats = null; // whether clips are repeated; null while nobody has said so: short ones are
-    this.toggle = control("play", "Play (space)", () => sync.toggle(), { "data-act": "toggle" });
+    this.toggle = control("play", "Play (space)", toggle, { "data-act": "toggle" });
     this.previous = control("previous", "Clip before (p)", () => go(0));
     this.next = control("next", "Clip after (n)", () => go(1));
     this.seek = h("input.seek", { type: "range", min: "0", value: "0", step: "1", "aria-label": "Position", oninput: () => seek(Number(this.seek.value)) });

@@ -1,0 +1,93 @@
+"""The picture of now: a clip that is being recorded is seen up to its newest frame, in the same player."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from stage import PHONE, Painted, frame_shown, playwright
+
+import offcam
+from going import going
+from waiting import wait_until
+
+expect = playwright().expect
+
+
+@pytest.fixture
+def live(serve, endpoint, tmp_path, monkeypatch):
+    """The address of a daemon's page, and an env that it records: each episode has a clip, as long as it takes."""
+    _process, ready = serve()
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    env = offcam.record(Painted(4000), str(tmp_path / "run"), every=1)
+    yield dict(word.split("=", 1) for word in ready.split() if "=" in word)["http"], env
+    env.close()
+
+
+def sees_now(page, env):
+    """Wait until the player shows what the env did when it was asked, or what came after that."""
+    now = env.unwrapped.number
+    wait_until(lambda: frame_shown(page.locator("#player video")) >= now, f"frame {now} is shown")
+
+
+def test_the_picture_of_now_until_somebody_seeks_and_the_next_episode(live, visit):
+    url, env = live
+    env.reset()
+    with going(env):
+        seen = visit(url)
+        page = seen.page
+        title, video = page.locator("#player h2"), page.locator("#player video")
+        following = page.locator(".transport").get_by_role("button", name=re.compile("^Follow"))
+        slider = page.get_by_role("slider", name="Position")
+        page.get_by_role("button", name="Watch Episode 0 as it is recorded").click()
+        expect(title).to_have_text(re.compile("^Episode 0 · "))
+        for _ in range(3):
+            sees_now(page, env)
+            expect(following).to_have_text("Following")
+        seen.shot("live")
+
+        page.keyboard.press("ArrowLeft")  # somebody looks at what was before
+        expect(following).to_have_text("Follow")
+        before = frame_shown(video)
+        frames = slider.get_attribute("max")
+        expect(slider).not_to_have_attribute("max", frames)  # it grows all the same
+        assert frame_shown(video) == before
+        page.keyboard.press("Home")
+        assert frame_shown(video) == 0
+        page.keyboard.press("f")
+        sees_now(page, env)
+        page.keyboard.press(" ")
+        expect(following).to_have_text("Follow")
+        page.keyboard.press("f")
+        expect(following).to_have_text("Following")
+        sees_now(page, env)
+        env.unwrapped.length = last = env.unwrapped.number + 20
+
+        expect(page.locator("#player dt", has_text="Return")).to_be_visible()  # it is over, and its numbers are there
+        wait_until(lambda: frame_shown(video) == last, "its last frame is shown")
+        expect(following).to_have_text("Following")
+    env.unwrapped.length = 4000
+    env.reset()
+    with going(env):
+        expect(title).to_have_text(re.compile("^Episode 1 · "))
+        sees_now(page, env)
+        page.keyboard.press("Escape")
+        expect(title).to_be_hidden()
+
+
+def test_who_looks_at_what_was_before_stays_there_when_the_clip_is_over(live, visit):
+    url, env = live
+    env.reset()
+    with going(env):
+        seen = visit(url, viewport=PHONE, has_touch=True, color_scheme="dark")
+        page = seen.page
+        page.get_by_role("button", name="Watch Episode 0 as it is recorded").tap()
+        sees_now(page, env)
+        seen.shot("live-phone")
+        page.keyboard.press("ArrowLeft")
+        before = frame_shown(page.locator("#player video"))
+        env.unwrapped.length = last = env.unwrapped.number + 20
+        expect(page.locator("#player dt", has_text="Return")).to_be_visible()
+    slider = page.get_by_role("slider", name="Position")
+    expect(slider).to_have_attribute("aria-valuetext", f"frame {before + 1} of {last + 1}")
+    assert frame_shown(page.locator("#player video")) == before

@@ -1,0 +1,30 @@
+"""An agent that goes on while a test looks at what it does."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STEP_SECONDS = 0.01
+
+
+@contextmanager
+def going(env: Any) -> Iterator[None]:
+    """Step an env on a thread of its own, until its episode ends; frames that are held back go with the next ones."""
+    over = threading.Event()
+
+    def steps() -> None:
+        while not over.wait(STEP_SECONDS) and not any(env.step(0)[2:4]):
+            pass
+
+    agent = threading.Thread(target=steps)
+    agent.start()
+    try:
+        yield
+    finally:
+        over.set()
+        agent.join()

@@ -1,0 +1,94 @@
+"""A clip is watched while it is recorded: what its file has of it comes at once, until the clip is over."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import av
+import httpx
+import pytest
+
+import offcam
+from envs import Barcode, decode
+from going import going
+from offcamd.web import live
+from waiting import HANG_SECONDS, wait_until
+
+SIDE = 84
+
+
+@pytest.fixture
+def client(serve, endpoint, monkeypatch):
+    """A client of a daemon of this test's own, which its wrappers record with."""
+    _process, ready = serve()
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    url = dict(word.split("=", 1) for word in ready.split() if "=" in word)["http"]
+    with httpx.Client(base_url=url, timeout=HANG_SECONDS) as found:
+        yield found
+
+
+@pytest.fixture
+def env(client, tmp_path):
+    env = offcam.record(Barcode(4000), str(tmp_path / "run"), every=1)
+    yield env
+    env.close()
+
+
+def numbers(data):
+    """What the pictures of a video that begins so show."""
+    with av.open(io.BytesIO(data), format="mp4") as container:
+        return [decode(frame.to_ndarray(format="rgb24"), SIDE, SIDE) for frame in container.decode(video=0)]
+
+
+def recorded(client):
+    """The run, and its clip that is being recorded, once a page can watch it."""
+    found = []
+
+    def there():
+        for run in client.get("/api/runs").json()["runs"]:
+            if key := run["recording_clip"]:
+                clip = client.get(f"/api/runs/{run['id']}/clips/{key}").json()
+                if client.head(clip["live"]).status_code == 200:
+                    found[:] = [run, clip]
+        return found
+
+    wait_until(there, "a clip is being recorded, and has a picture")
+    return found
+
+
+def test_what_is_recorded_is_seen_as_it_comes_until_it_is_over(client, env):
+    env.reset()
+    with going(env):
+        run, clip = recorded(client)
+        assert (clip["state"], clip["video"], clip["key"]) == ("recording", None, run["recording_clip"])
+        with client.stream("GET", clip["live"]) as reply:
+            assert reply.headers["content-type"].startswith('video/mp4; codecs="avc1.')
+            pieces = reply.iter_raw()
+            seen = next(pieces)
+            for _ in range(5):
+                now = env.unwrapped.number
+                while numbers(seen)[-1] < now:
+                    seen += next(pieces)
+            env.unwrapped.length = last = env.unwrapped.number + 20
+            seen += b"".join(pieces)
+    assert numbers(seen) == list(range(last + 1))
+    wait_until(lambda: client.get(clip["live"]).status_code == 404, "it is over")
+    url = f"/api/runs/{run['id']}"
+    wait_until(lambda: client.get(url).json()["recording_clip"] is None, "the run says so")
+    (over,) = client.get(f"{url}/clips").json()["clips"]
+    assert (over["key"], over["live"], over["state"]) == (clip["key"], None, "final")
+    assert "GET its video" in client.get(clip["live"]).json()["error"]
+
+
+def test_so_many_are_watched_at_a_time_and_who_leaves_makes_room(client, env):
+    env.reset()
+    with going(env), contextlib.ExitStack() as stack:
+        _run, clip = recorded(client)
+        replies = [stack.enter_context(client.stream("GET", clip["live"])) for _ in range(live.MOST_WATCHED)]
+        watched = [reply.iter_raw() for reply in replies]
+        assert all(map(next, watched))
+        refused = client.get(clip["live"])
+        assert refused.status_code == 503
+        assert "close some" in refused.json()["error"]
+    wait_until(lambda: client.head(clip["live"]).status_code == 200, "who has left is counted no more")
