@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
@@ -15,7 +16,9 @@ from offcamd.cli.text import TextColumn, counted, number, numbers, print_table, 
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
+    from offcam_runs.clips import Clip
     from offcam_runs.episodes import Episode
+    from offcam_runs.pins import Pin
     from offcam_runs.run import Run
     from offcam_runs.sessions import Session
     from offcam_runs.steps.places import StepTotals
@@ -38,6 +41,7 @@ def list_folders(
     folders: FoldersArgument,
     as_json: JsonOption = False,
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,
+    pinned: Annotated[bool, typer.Option("--pinned", help="Only the videos that were pinned, and why.")] = False,
     session: SessionOption = "",
 ) -> None:
     """List the videos and episodes of runs. Needs no daemon."""
@@ -47,12 +51,14 @@ def list_folders(
     wanted = session_of(session)
 
     def look(folder: Path) -> Listing:
+        if pinned:
+            return of_pins(folder, wanted)
         if not (everything or as_json):
             return latest(folder, wanted)
         run = read_run(folder, wanted)
         return Listing(run, len(run.clips), len(run.episodes))
 
-    found = over_runs(folders, look, show=show_listing, to_json=lambda listing: listing.run.as_dict(), as_json=as_json)
+    found = over_runs(folders, look, show=show_listing, to_json=listing_as_dict, as_json=as_json)
     if None in found:
         raise typer.Exit(exit_codes.CANNOT)
 
@@ -115,11 +121,39 @@ def over_runs(
 
 
 class Listing(NamedTuple):
-    """A run, possibly with its latest rows only, and how many episodes and clips it has in all."""
+    """A run, possibly with some rows only, and how many episodes and clips it has in all.
+
+    Attributes:
+        pins: the pins by the keys of their clips, where only these are listed.
+    """
 
     run: Run
     clips: int
     episodes: int
+    pins: Mapping[str, Pin] | None = None
+
+
+def of_pins(folder: Path, session: Session = None) -> Listing:
+    """The clips of a run that are pinned, and no episodes. Raises what `read_run` raises."""
+    from offcam_runs.pins import read_pins
+    from offcam_runs.run import read_run
+
+    run, pins = read_run(folder, session), read_pins(folder)
+    clips = tuple(clip for clip in run.clips if _key(clip) in pins)
+    return Listing(dataclasses.replace(run, clips=clips), len(clips), 0, pins)
+
+
+def _key(clip: Clip) -> str:
+    return f"{clip.stream_id}-{clip.clip}"
+
+
+def listing_as_dict(listing: Listing) -> dict[str, Any]:
+    """A listing, ready for JSON: the run; of pinned clips alone, each with its ``pin``."""
+    found, pins = listing.run.as_dict(), listing.pins
+    if pins is None:
+        return found
+    clips = zip(listing.run.clips, found["clips"], strict=True)
+    return {**found, "episodes": [], "clips": [{**row, "pin": pins[_key(clip)]._asdict()} for clip, row in clips]}
 
 
 def latest(folder: Path, session: Session = None) -> Listing:
@@ -138,9 +172,11 @@ def show_listing(listing: Listing) -> None:
     """Print the tables of a run."""
     if said := which_session(listing.run.session, listing.run.sessions):
         typer.echo(said)
-    _say_rows("video", listing.clips, len(listing.run.clips))
+    _say_rows("video" if listing.pins is None else "pinned video", listing.clips, len(listing.run.clips))
     if listing.run.clips:
-        _show_clips(listing.run)
+        _show_clips(listing.run, listing.pins)
+    if listing.pins is not None:
+        return
     _say_rows("episode", listing.episodes, len(listing.run.episodes))
     if listing.run.episodes:
         _show_episodes(listing.run)
@@ -174,13 +210,14 @@ def _say_rows(thing: str, there: int, shown: int) -> None:
     typer.echo(styled(f"{counted(there, thing)}{more}", bold=True))
 
 
-def _show_clips(run: Run) -> None:
+def _show_clips(run: Run, pins: Mapping[str, Pin] | None) -> None:
     session = ["session"] if run.session is None else []
     counts = numbers("frames", "duration", "return", "length", "dropped", *session)
     reason = [TextColumn("kept as")] if any(clip.keep_reason for clip in run.clips) else []
     checked = [TextColumn("steps")] if any(clip.said_of_steps for clip in run.clips) else []
+    note = [] if pins is None else [TextColumn("note")]
     print_table(
-        [TextColumn("file", "name"), TextColumn("state"), *counts, *reason, *checked],
+        [TextColumn("file", "name"), TextColumn("state"), *counts, *reason, *checked, *note],
         (
             (
                 clip.file or f"({clip.name})",
@@ -193,6 +230,7 @@ def _show_clips(run: Run) -> None:
                 *(str(run.streams[clip.stream].session) for _ in session),
                 *(clip.keep_reason or "" for _ in reason),
                 *(clip.said_of_steps for _ in checked),
+                *(pins[_key(clip)].note for _ in note if pins),
             )
             for clip in run.clips
         ),

@@ -22,6 +22,7 @@ import offcamd
 from commandline import COMMAND, WAIT_SECONDS
 from fetching import fetch
 from offcam_runs.accounts import EncodedResult
+from offcam_runs.pins import write_pin
 from offcamd import __version__
 from offcamd.cli.text import number, size, span
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock, daemon_paths, pid_namespace, read_lock
@@ -326,6 +327,21 @@ def test_ls_json(offcam, run_folder):
     keys = {"stream", "episode", "return", "length", "duration_seconds", "seed", "terminated", "truncated"}
     assert all(row.keys() >= keys for row in listed["episodes"])
     assert [row["return"] for row in listed["episodes"][8:11]] == [18.0, None, 20.0]
+
+
+def test_ls_pinned(offcam, run_folder):
+    assert offcam("ls", "--pinned", str(run_folder)).stdout == "0 pinned videos\n"
+    write_pin(run_folder, f"{A.hex()}-0", "jumps over the wall")
+    write_pin(run_folder, f"{A.hex()}-7", "was let go")
+    done = offcam("ls", "--pinned", str(run_folder), COLUMNS="200")
+    for text in ("1 pinned video", "rl-video-episode-0.mp4", "note", "jumps over the wall"):
+        assert text in done.stdout
+    assert "episodes" not in done.stdout
+    listed = json.loads(offcam("ls", "--pinned", "--json", str(run_folder)).stdout)
+    (video,) = listed["clips"]
+    assert (video["file"], video["pin"]["note"], listed["episodes"]) == (
+        "rl-video-episode-0.mp4", "jumps over the wall", [],
+    )  # fmt: skip
 
 
 def test_verify(offcam, run_folder):
