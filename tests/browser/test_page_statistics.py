@@ -34,7 +34,11 @@ def test_groups_are_compared_as_on_the_command_line(view, visit, tmp_path):
         ends = [float(end) for end in cells.nth(3).inner_text().split(" to ")]
         assert ends == pytest.approx([group["iqm"]["low"], group["iqm"]["high"]], rel=0.01)
     expect(panel.locator(".told > .asked")).to_contain_text("dqn has 3 of the 5 runs")
-    seen.shot("statistics")
+    for figure in ("Sample efficiency: IQM of the scores, by steps", "Performance profiles: runs above it, by score"):
+        drawn = panel.get_by_role("img", name=figure)
+        expect(drawn.locator("canvas")).to_be_visible()
+        expect(drawn.locator(".u-axis")).to_have_count(2)
+    seen.page.screenshot(path=seen.shots / "statistics.png", full_page=True)
     panel.get_by_label("Threshold").fill("100")
     page.wait_for_url("**enough=100**")
     expect(panel.locator("th", has_text="Gap to 100")).to_be_visible()

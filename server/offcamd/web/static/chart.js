@@ -1,7 +1,8 @@
 // One plot: raw returns, their moving average, marks where a video is; hovering, picking, zooming, by mouse and by keyboard.
 // `uPlot` is the global that uPlot.iife.min.js leaves.
+import { axes, css } from "./axes.js";
 import { fill, h } from "./dom.js";
-import { amount, short, timeTick, whole } from "./format.js";
+import { amount, timeTick, whole } from "./format.js";
 import { markOf } from "./marks.js";
 import { extent, nearestIndex, outwards, tickText, TIME_STEPS, WHOLE_STEPS } from "./points.js";
 import { Preview } from "./preview.js";
@@ -23,8 +24,6 @@ const MOST_RINGS = 80; // more marks than this in view are ticks at the foot onl
 const MOST_TICKS = 150; // more than these are a shade rather than lines
 const MOST_DOTS = 120;
 
-/** @param {string} name */
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 /** @param {number} place */
 const colourOf = (place) => css(`--c${(place % COLOURS) + 1}`);
 
@@ -87,8 +86,6 @@ export class Chart {
     this.shape = shape;
     const { series, bands } = this.layout();
     const { x } = this.view;
-    const ink = css("--muted");
-    const axis = { stroke: ink, font: "12px system-ui, sans-serif", grid: { stroke: css("--grid"), width: 1 }, ticks: { show: false } };
     const plot = new uPlot(
       {
         ...this.size(),
@@ -97,10 +94,7 @@ export class Chart {
         legend: { show: false },
         padding: [12, 16, 0, 0],
         scales: { x: { time: false, range: () => extent(this.curves.map(({ curve }) => curve), this.view) } },
-        axes: [
-          { ...axis, size: 28, space: 72, values: (_u, ticks, _a, _s, step) => ticks.map((tick) => tickText(tick, step, x)), incrs: x === "time" ? TIME_STEPS : WHOLE_STEPS },
-          { ...axis, size: 56, space: 44, values: (_u, ticks) => ticks.map((tick) => (Math.abs(tick) >= 10000 ? short(tick) : amount(tick))) },
-        ],
+        axes: axes({ values: (_u, ticks, _a, _s, step) => ticks.map((tick) => tickText(tick, step, x)), incrs: x === "time" ? TIME_STEPS : WHOLE_STEPS }, { space: 44 }),
         cursor: { y: false, drag: { x: true, y: false, setScale: false, dist: 8 }, points: { show: false } },
         hooks: { draw: [(u) => this.drawMarks(u)], setCursor: [(u) => this.hover(u)], setSelect: [(u) => this.select(u)] },
       },

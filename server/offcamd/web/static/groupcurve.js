@@ -1,6 +1,7 @@
 // The runs of a folder as one curve: their interquartile mean and its interval; too few for that, each of them.
 // `uPlot` is the global that uPlot.iife.min.js leaves.
 import * as api from "./api.js";
+import { axes, css } from "./axes.js";
 import { fill, h, say, throttle } from "./dom.js";
 import { amount, count, short, whole } from "./format.js";
 import { fittingWindow, nearestIndex, prepared } from "./points.js";
@@ -14,8 +15,6 @@ export const FEWEST = 5; // runs that have an interval
 export const MOST_TOGETHER = 64; // as many as the recorder takes
 const [POINTS, AGAIN_MS] = [300, 3000];
 
-/** @param {string} name */
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class GroupCurve {
   constructor() {
@@ -92,8 +91,7 @@ export class GroupCurve {
   /** @param {uPlot.AlignedData} data */
   build(data) {
     this.plot?.destroy();
-    const [ink, line] = [css("--muted"), css("--c1")];
-    const axis = { stroke: ink, font: "12px system-ui, sans-serif", grid: { stroke: css("--grid"), width: 1 }, ticks: { show: false } };
+    const line = css("--c1");
     const hidden = { stroke: line, width: 0, points: { show: false } };
     const single = this.found?.group ? [hidden, hidden, { stroke: line, width: 2.4, points: { show: false } }] : this.found?.curves.map((_, place) => ({ stroke: css(`--c${place + 1}`), width: 2, points: { show: false } }));
     this.plot = new uPlot(
@@ -104,10 +102,7 @@ export class GroupCurve {
         legend: { show: false },
         padding: [10, 16, 0, 0],
         scales: { x: { time: false } },
-        axes: [
-          { ...axis, size: 28, space: 72, values: (_u, ticks) => ticks.map((tick) => short(tick)) },
-          { ...axis, size: 56, space: 40, values: (_u, ticks) => ticks.map((tick) => (Math.abs(tick) >= 10000 ? short(tick) : amount(tick))) },
-        ],
+        axes: axes({ values: (_u, ticks) => ticks.map((tick) => short(tick)) }),
         cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
         hooks: { setCursor: [(u) => this.say(u.cursor.left !== undefined && u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null)] },
       },

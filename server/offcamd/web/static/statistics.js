@@ -1,7 +1,7 @@
 // Groups of runs against each other, above the list of all runs: which is better, and how sure that is.
 import * as api from "./api.js";
 import { fill, h, say, throttle } from "./dom.js";
-import { interval, lines } from "./figures.js";
+import { interval, Lines } from "./figures.js";
 import { amount, count, whole } from "./format.js";
 import { change, state } from "./state.js";
 
@@ -32,6 +32,11 @@ export class Statistics {
     this.threshold = h("input", { type: "number", step: "any", "aria-label": "Threshold", placeholder: "none", value: state().enough, oninput: typed });
     this.note = h("p.note", { role: "status" });
     this.told = h("div.told");
+    /** @type {Found | null} */
+    this.found = null;
+    /** @type {Lines[]} */
+    this.figures = [];
+    document.addEventListener("offcam-theme", () => this.found && this.draw(this.found));
     this.again = throttle(() => this.load(), AGAIN_MS);
     this.node = h("section.statistics", { hidden: true, "aria-label": "Statistics" }, h("div.asking", {}, this.choices, h("label.select", {}, h("span", {}, "Score that is enough"), this.threshold)), this.note, this.told);
   }
@@ -96,6 +101,8 @@ export class Statistics {
 
   /** @param {Found} found */
   draw(found) {
+    for (const figure of this.figures) figure.leave();
+    this.found = found;
     const { groups, pairs, fractions, thresholds, threshold, confidence, warnings } = found;
     const shown = this.chosen();
     const left = shown.reduce((sum, { runs }) => sum + runs.length, 0) - groups.reduce((sum, { runs }) => sum + runs, 0);
@@ -103,16 +110,27 @@ export class Statistics {
     const percent = `${100 * confidence} %`;
     const ends = groups.flatMap(({ iqm }) => [iqm.value, iqm.low, iqm.high]);
     const name = (/** @type {string} */ label) => [h(`i.swatch.c${groups.findIndex((group) => group.label === label) + 1}`), ` ${label}`];
+    this.figures = [
+      new Lines("Sample efficiency", fractions, groups.map(({ efficiency }) => efficiency), { title: "steps, of those of the shortest run", shares: true }, { title: "IQM of the scores" }),
+      new Lines("Performance profiles", thresholds, groups.map(({ profile }) => profile), { title: "score" }, { title: "runs above it", shares: true }),
+    ];
+    const [efficiency, profiles] = this.figures;
     fill(
       this.told,
       warnings.map((warning) => h("p.asked", {}, warning)),
-      part("Interquartile mean", [SOURCES.iqm, threshold !== null && SOURCES.gap], table(["Group", "n", "IQM", percent, "On one scale", ...(threshold === null ? [] : [`Gap to ${amount(threshold)}`, percent])], groups.map(({ label, runs, iqm, gap }, place) => [name(label), whole(runs), amount(iqm.value), within(iqm), interval(iqm, ends, place), ...(gap ? [amount(gap.value), within(gap)] : [])]))),
+      part("Interquartile mean", [SOURCES.iqm, threshold !== null && SOURCES.gap], table(["Group", "n", "IQM", percent, `On one scale, ${scaleOf(ends)}`, ...(threshold === null ? [] : [`Gap to ${amount(threshold)}`, percent])], groups.map(({ label, runs, iqm, gap }, place) => [name(label), whole(runs), amount(iqm.value), within(iqm), interval(iqm, ends, place), ...(gap ? [amount(gap.value), within(gap)] : [])]))),
       part("Probability of improvement", [SOURCES.pairs], table(["A run of", "is better than one of", "Probability", percent], pairs.map(({ better, than, probability }) => [name(better), name(than), amount(probability.value), within(probability)]))),
-      part("Sample efficiency", [SOURCES.efficiency], lines("Sample efficiency", fractions, groups.map(({ efficiency }) => efficiency)), table(["Steps", ...groups.map(({ label }) => label)], fractions.map((fraction, place) => [`${Math.round(fraction * 100)} %`, ...groups.map(({ efficiency }) => amount(efficiency.center[place]))]))),
-      part("Performance profiles", [SOURCES.profile], lines("Performance profiles", thresholds, groups.map(({ profile }) => profile)), table(["Score above", ...groups.map(({ label }) => label)], [0, 25, 50, 75, 100].filter((place) => place < thresholds.length).map((place) => [amount(thresholds[place]), ...groups.map(({ profile }) => `${Math.round((profile.center[place] ?? 0) * 100)} %`)]))),
+      part("Sample efficiency", [SOURCES.efficiency], efficiency.node, table(["Steps", ...groups.map(({ label }) => label)], fractions.map((fraction, place) => [`${Math.round(fraction * 100)} %`, ...groups.map(({ efficiency }) => amount(efficiency.center[place]))]))),
+      part("Performance profiles", [SOURCES.profile], profiles.node, table(["Score above", ...groups.map(({ label }) => label)], [0, 25, 50, 75, 100].filter((place) => place < thresholds.length).map((place) => [amount(thresholds[place]), ...groups.map(({ profile }) => `${Math.round((profile.center[place] ?? 0) * 100)} %`)]))),
     );
   }
 }
+
+/** @type {(ends: (number | null)[]) => string} */
+const scaleOf = (ends) => {
+  const there = ends.filter((end) => end !== null);
+  return `${amount(Math.min(...there))} to ${amount(Math.max(...there))}`;
+};
 
 /** @type {(estimate: Estimate) => string} */
 const within = ({ low, high }) => (low === null || high === null ? "–" : `${amount(low)} to ${amount(high)}`);

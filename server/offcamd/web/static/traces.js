@@ -1,7 +1,8 @@
 // The steps beside a video: a plot for the rewards, their sum, each action and each of the agent's own numbers, one below
 // the other on the video's time axis, with one cursor. `uPlot` is the global that uPlot.iife.min.js leaves.
+import { axes, css } from "./axes.js";
 import { fill, h, say } from "./dom.js";
-import { amount, clock, sentence, short } from "./format.js";
+import { clock, sentence, short } from "./format.js";
 import { axisOf, nameOf, plotsOf, pointAt, remarksOf, RESET, TERMINATED, TRUNCATED, valueAt } from "./steps.js";
 
 /**
@@ -17,8 +18,6 @@ const TICK_ROOM = 56;
 const FOOT = 24; // of the last one's axis
 const FULL = 0.4; // a share of frames without pictures above which they are no exception
 
-/** @param {string} name */
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Traces {
   /**
@@ -97,11 +96,8 @@ export class Traces {
   build({ plot, host }, last) {
     const { steps, axis } = this;
     if (!steps) return null;
-    const ink = css("--muted");
-    const shared = { stroke: ink, font: "11px system-ui, sans-serif", grid: { stroke: css("--grid"), width: 1 }, ticks: { show: false } };
     const { fps } = axis;
-    /** @type {uPlot.Axis} */
-    const foot = { ...shared, show: last, size: FOOT, space: 56, grid: { ...shared.grid, show: true }, values: (_u, ticks) => ticks.map((tick) => (fps ? `${Number((tick / fps).toFixed(2))} s` : short(tick))) };
+    const [foot, side] = axes({ show: last, size: FOOT, space: TICK_ROOM, values: (_u, ticks) => ticks.map((tick) => (fps ? `${Number((tick / fps).toFixed(2))} s` : short(tick))) }, { size: LEFT, space: 22 }, 11);
     if (fps) foot.splits = (u, _axis, low, high) => secondsBetween(low, high, fps, (TICK_ROOM * (high - low)) / Math.max(1, u.width - LEFT - RIGHT));
     const { series, bands, data } = this.lines(plot, steps);
     return new uPlot(
@@ -114,7 +110,7 @@ export class Traces {
         cursor: { show: false },
         padding: [6, RIGHT, last ? 0 : 4, 0],
         scales: { x: { time: false, range: () => [axis.low - 0.5, axis.high + 0.5] }, y: { range: (_u, low, high) => roomFor(plot.kind, low, high) } },
-        axes: [foot, { ...shared, size: LEFT, space: 22, values: (_u, ticks) => ticks.map((tick) => (Math.abs(tick) >= 10000 ? short(tick) : amount(tick))) }],
+        axes: [foot, side],
         hooks: { drawClear: [(u) => this.shade(u, steps)], draw: [(u) => this.events(u, steps)] },
       },
       data,
