@@ -11,6 +11,7 @@ from gymnasium.vector import SyncVectorEnv
 from stage import SIDE, Painted, film, playwright
 
 import offcam
+from envs import Barcode, Look
 
 expect = playwright().expect
 
@@ -83,6 +84,34 @@ def test_a_short_clip_is_repeated_until_somebody_says_otherwise(short, view, vis
     page.keyboard.press("n")
     expect(page.locator("#player h2")).to_have_text("Episode 0 · short")
     expect(repeat).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_video_in_parts_is_played_through(daemon, view, visit, tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_ADDR", daemon.address)
+    resized = Barcode(30, Look(SIDE, SIDE), sizes={10: (SIDE, 2 * SIDE), 20: (SIDE, SIDE)})
+    env = offcam.record(resized, str(tmp_path / "run"))
+    env.reset()
+    while not any(env.step(0)[2:4]):
+        pass
+    env.close()
+    seen = visit(view(tmp_path / "run"), reduced_motion="no-preference")
+    page = seen.page
+    page.evaluate(
+        """() => {
+            window.titles = [];
+            const title = document.querySelector("#player h2");
+            const look = () => window.titles.push(title.textContent);
+            new MutationObserver(look).observe(title, {childList: true, characterData: true, subtree: true});
+        }"""
+    )
+    page.get_by_role("button", name="Play Episode 0, return").click()
+    expect(page.locator("#player h2")).to_have_text("Episode 0 · part 3 of 3 · run")
+    expect(page.get_by_role("button", name="Play (space)")).to_be_visible()
+    told = page.evaluate("window.titles.filter((title) => title.includes('part'))")
+    assert told == [f"Episode 0 · part {part} of 3 · run" for part in (1, 2, 3)]
+    page.keyboard.press("Escape")
+    expect(page.locator(".card .title")).to_have_text(["Episode 0 · part 3", "Episode 0 · part 2", "Episode 0"])
+    seen.shot("parts")
 
 
 def test_the_first_clip_is_few_tabs_away_and_each_box_says_whose_it_is(short, view, visit):

@@ -65,6 +65,8 @@ test("a clip is called by its episode where anybody knows that", () => {
   assert.equal(format.clipTitle(clip), "rl-video-step-1000");
   assert.equal(format.clipTitle({ ...clip, length: 20, episode: 3 }), "Episode 3");
   assert.equal(format.clipTitle({ ...clip, name: "rl-video-episode-4", episode: 4 }), "Episode 4");
+  assert.equal(format.clipTitle({ ...clip, part: 2 }), "rl-video-step-1000 · part 2");
+  assert.equal(format.clipTitle({ ...clip, part: 3, key: "b", parts: ["a", "b"] }), "rl-video-step-1000 · part 2 of 2");
 });
 
 test("an episode of one of several envs is called by its order of arrival, its env and its number there", () => {

@@ -56,6 +56,21 @@ def test_the_clips_before_and_after_one(client, base, clip, asked, before, after
         assert found["place"] == listed.index(key(clip))
 
 
+def test_the_parts_of_a_video_know_each_other(look, tmp_path, video):
+    folder = made.make_run(tmp_path / "run", 300, 100, video=video)
+    index = RunIndex.open(folder)
+    for clip, part in ((7, 2), (8, 3)):
+        opening = made.open_clip(clip, 100, part=part)
+        index.clip_opened(made.STREAM, opening, f"{opening.name}-part{part}.mp4")
+    index.close()
+    client, url = look(tmp_path), f"/api/runs/{run_id(folder)}/clips/{made.STREAM.hex()}"
+    found = {clip: client.get(f"{url}-{clip}").json() for clip in (0, 1, 7, 8)}
+    keys = [f"{made.STREAM.hex()}-{clip}" for clip in (1, 7, 8)]
+    assert [found[clip]["parts"] for clip in (1, 7, 8)] == [keys] * 3
+    assert [found[clip]["part"] for clip in (1, 7, 8)] == [1, 2, 3]
+    assert found[0]["parts"] == [found[0]["key"]]
+
+
 def test_a_clip_that_cannot_be_watched_is_nobodys_neighbour(look, tmp_path, video):
     folder = made.make_run(tmp_path / "run", 300, 100, video=video)
     with sqlite3.connect(folder / INDEX_NAME) as database:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,6 +50,10 @@ _BEGUN = """
 SELECT id - 1, terminated, truncated, seed FROM episodes
 WHERE stream_id = (SELECT id FROM streams WHERE stream = :stream) AND episode = :episode AND env_index = :env_index
 ORDER BY id LIMIT 1
+"""
+_PARTS = """
+SELECT clip FROM clips WHERE stream_id = (SELECT id FROM streams WHERE stream = :stream) AND name = :name
+    AND file IS NOT NULL AND state NOT IN (SELECT value FROM json_each(:hidden)) ORDER BY part, clip
 """
 _LEFT = f"SELECT 1 FROM streams AS own WHERE stream = :stream AND {LEFT.format(':episode', ':env_index')}"  # noqa: S608 - of our own words
 _CSV_ROWS = 5000
@@ -339,7 +344,7 @@ def find_clip(database: sqlite3.Connection, folder: Path, key: str) -> Clip:
 
 
 def clip_detail(asked: AskedRun, key: str, cache: EpisodeCache) -> dict[str, Any]:
-    """A clip, with the episodes it shows. Raises NotHere and what `reading` does."""
+    """A clip, with the episodes it shows and its video's parts. Raises NotHere and what `reading` does."""
     with reading_clips(asked.folder, ALL) as database:  # its key names its stream
         clip = find_clip(database, asked.folder, key)
         streams = read_streams(database)
@@ -347,9 +352,16 @@ def clip_detail(asked: AskedRun, key: str, cache: EpisodeCache) -> dict[str, Any
         span = span_of(clip, of)
         clips = cache.clips(asked.folder, database, streams, only=span)
         (shown,) = _clips_shown(asked, database, [clip])
+        parts = _parts(database, clip)
     places = np.concatenate([clips.episodes_of(span), clips.beside(span)])[:MOST_ROWS].tolist()
     listed = [_shown(clips.episodes[place], of, clips, span, place) for place in places]
-    return {**shown, "episodes": listed}
+    return {**shown, "parts": parts, "episodes": listed}
+
+
+def _parts(database: sqlite3.Connection, clip: Clip) -> list[str]:
+    """The keys of all parts of the video that a clip is one of, in order; its own alone for most."""
+    of = {"stream": clip.stream_id, "name": clip.name, "hidden": json.dumps(fmt.HIDDEN_STATES)}
+    return [f"{clip.stream_id}-{number}" for (number,) in database.execute(_PARTS, of)]
 
 
 def nearest(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:

@@ -350,7 +350,7 @@ def answers() -> dict[str, Schema]:
         "Sync": _SYNC,
         "Episode": _EPISODE,
         "Clip": _CLIP,
-        "ClipDetail": object_of(**_CLIP["properties"], episodes=list_of(reference("Episode"))),
+        "ClipDetail": object_of(**_CLIP["properties"], parts=list_of(TEXT), episodes=list_of(reference("Episode"))),
         "Rendering": _RENDERING,
         "Steps": _STEPS,
         "Curve": _CURVE,

@@ -24,7 +24,7 @@ import { sentence } from "./format.js";
  *   duration_seconds: number | null, terminated: boolean, truncated: boolean, seed: number | string | null, info: Values, whole: boolean,
  * }} Episode `number`: its order of arrival; `whole`: whether the clip beside it shows all of it
  * @typedef {{
- *   key: string, name: string, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
+ *   key: string, name: string, part: number, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
  *   height: number | null, duration_seconds: number | null, number: number | null, num_envs: number, env_index: number, episode: number,
  *   terminated: boolean | null, truncated: boolean | null, unfinished: boolean, seed: number | string | null, envs: number[], grid: number[] | null, return: number | null, length: number | null,
  *   dropped: Counts, partial: boolean, keep_reason: string | null, verified: boolean | null, diverged_at: number | null,
@@ -32,7 +32,7 @@ import { sentence } from "./format.js";
  *   pin: Pin | null,
  * }} Clip
  * @typedef {{note: string, at: number}} Pin of a clip: what somebody wrote about it, and when
- * @typedef {Clip & {episodes: Episode[]}} ClipDetail with the episodes that it shows
+ * @typedef {Clip & {episodes: Episode[], parts: string[]}} ClipDetail with the episodes that it shows, and the keys of the parts of its video
  * @typedef {{
  *   total: number, decimated: boolean, first: number[], count: number[], xs: number[], mean: (number | null)[],
  *   min: (number | null)[], max: (number | null)[], average: (number | null)[],

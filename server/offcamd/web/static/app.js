@@ -11,6 +11,7 @@ import { Health } from "./health.js";
 import { Keys } from "./keys.js";
 import { askForToken } from "./login.js";
 import { Overview } from "./overview.js";
+import { goOn } from "./parts.js";
 import { Player } from "./player.js";
 import { unrendered } from "./route.js";
 import { baseOf, inOrder, namesOf, sessionOf } from "./runlist.js";
@@ -52,7 +53,10 @@ const follow = new Follow({ run: (id) => runs.get(id), atEnd, repeat: (loop) => 
 /** @type {Player} */
 const player = new Player(element("player"), { pinned, follow, runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
 const stages = new Stages(element("stages"), element("tour"), { atEnd });
-player.sync.ended = (failed) => (follow.on ? follow.ended() : stages.ended(failed));
+player.sync.ended = (failed) => {
+  if (follow.on) follow.ended();
+  else if (state().tour || failed || !goOn(player.shown, player.clip)) stages.ended(failed);
+};
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
 

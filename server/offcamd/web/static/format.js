@@ -156,9 +156,14 @@ export function episodeTitle({ number, num_envs = 1, env_index = 0, episode }) {
 
 /**
  * What a clip is called: by the episode with which it begins, where anybody knows that.
- * @param {Named & {name: string, length: number | null}} clip
+ * @param {Named & {name: string, length: number | null, key?: string, part?: number, parts?: string[]}} clip
  */
-export const clipTitle = (clip) => (clip.length === null && !/-episode-\d/.test(clip.name) ? clip.name : episodeTitle(clip));
+export function clipTitle(clip) {
+  const { name, length, key = "", part = 1, parts = [] } = clip;
+  const title = length === null && !/-episode-\d/.test(name) ? name : episodeTitle(clip);
+  if (parts.length > 1) return `${title} · part ${parts.indexOf(key) + 1} of ${parts.length}`;
+  return part > 1 ? `${title} · part ${part}` : title;
+}
 
 /**
  * How an episode came to its end.

@@ -118,7 +118,7 @@ export class Player {
     const { at, playing } = resume ?? { at: state().at, playing: state().at === null }; // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
     if (!films.length && !unrendered) this.sync.ended(true);
-    this.transport.repeat(tour || this.live || this.page.follow.on ? false : this.transport.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
+    this.transport.repeat(tour || this.live || this.page.follow.on ? false : this.transport.repeats ?? ((this.clip?.parts.length ?? 0) < 2 && this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     this.side.begin(this.host);
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.turn !== turn) return;
