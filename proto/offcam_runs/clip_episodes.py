@@ -33,6 +33,7 @@ SELECT stream_id, clip, name, episode, step, ifnull(steps, max(encoded - 1, 0)),
 FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced, :evicted) AND diverged_at IS NULL
     AND (complete OR stream_id NOT IN (SELECT id FROM main.streams WHERE replays != '')) ORDER BY stream_id, clip
 """
+_STATES = {"recording": fmt.RECORDING, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED}
 
 
 SAME_STEP_SECONDS = 2e-5
@@ -78,8 +79,14 @@ def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> l
     """
     shown = places_shown(list(streams.values()))
     places = {key: (shown[place], stream.stream) for place, (key, stream) in enumerate(streams.items())}
-    rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED})
+    rows = database.execute(_SPANS, _STATES)
     return [ClipSpan._make((*places[key], *values, _envs(envs), reason)) for key, *values, reason, envs in rows]
+
+
+def is_filmed(database: sqlite3.Connection) -> bool:
+    """Whether `read_spans` would find any clip."""
+    (found,) = database.execute(f"SELECT EXISTS ({_SPANS})", _STATES).fetchone()
+    return bool(found)
 
 
 @lru_cache(1024)  # thousands of clips show the same sub-environments

@@ -133,8 +133,10 @@ def moving_average(values: ArrayLike, window: int) -> Floats:
     averages = np.full(given.size, math.nan)
     if given.size >= window:
         finite = np.isfinite(given)
+        there = np.cumsum(finite)
+        there[window:] -= there[:-window].copy()
         with np.errstate(all="ignore"):
-            averages[window - 1 :] = _sums(np.where(finite, given, 0.0), window) / _sums(finite * 1.0, window)
+            averages[window - 1 :] = _sums(np.where(finite, given, 0.0), window) / there[window - 1 :]
     return averages
 
 
@@ -207,5 +209,5 @@ def _sums(values: Floats, window: int) -> Floats:
     blocks = np.pad(values, (0, -n % window)).reshape(-1, window)
     prefix = np.cumsum(blocks, axis=1).ravel()
     suffix = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
-    first = np.arange(n - window + 1)
-    return prefix[first + window - 1] + np.where(first % window, suffix[first], 0.0)
+    suffix[::window] = 0.0  # such a window is a whole block, which the prefix has
+    return prefix[window - 1 : n] + suffix[: n - window + 1]

@@ -14,7 +14,7 @@ import numpy as np
 
 from offcam_runs import format as fmt
 from offcam_runs.analysis.success import SUCCESS_VALUES
-from offcam_runs.clip_episodes import places_shown, read_spans, span_of
+from offcam_runs.clip_episodes import is_filmed, places_shown, span_of
 from offcam_runs.clips import clip_keys, count_clips, read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps, finite
@@ -107,8 +107,8 @@ def episodes_page(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[st
         (total,) = database.execute(count, values).fetchone()
         order = ORDERS[sort].format(direction)
         page = read_episodes(database, streams, condition, values, order=order, limit=limit, offset=offset)
-        filmed = bool(read_spans(database, streams))  # without clips, the cache need not read the episodes
-        clips = cache.clips(asked.folder, database, streams) if filmed else None
+        # Without clips, the cache need not read the episodes.
+        clips = cache.clips(asked.folder, database, streams) if is_filmed(database) else None
     of = list(streams.values())
     return {"total": total, "offset": offset, "episodes": [_with_clip(row, of, clips) for row in page]}
 
@@ -213,10 +213,10 @@ def clips_page(asked: AskedRun, query: Query) -> dict[str, Any]:
 def _clips_shown(asked: AskedRun, database: sqlite3.Connection, clips: Iterable[Clip]) -> list[dict[str, Any]]:
     """Clips as the API shows them."""
     streams = list(read_streams(database).values())
-    places, pins = places_shown(streams), read_pins(asked.folder)
+    shown, pins = [streams[place] for place in places_shown(streams)], read_pins(asked.folder)
     return [
         {
-            **clip_dict(asked.run, clip, streams[places[clip.stream]], _begun(database, streams, clip)),
+            **clip_dict(asked.run, clip, shown[clip.stream], _begun(database, shown[clip.stream], clip)),
             "pin": pin._asdict() if (pin := pins.get(f"{clip.stream_id}-{clip.clip}")) else None,
         }
         for clip in clips
@@ -233,10 +233,10 @@ class _Begun(NamedTuple):
     unfinished: bool = False
 
 
-def _begun(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) -> _Begun:
-    """Read what is known of the episode with which a clip begins."""
-    span = span_of(clip, streams)
-    asked = {"stream": streams[span.stream].stream, "episode": clip.episode, "env_index": span.counted}
+def _begun(database: sqlite3.Connection, stream: Stream, clip: Clip) -> _Begun:
+    """Read what is known of the episode with which a clip begins, an episode of a stream."""
+    counted = clip.envs[0] if clip.envs else 0
+    asked = {"stream": stream.stream, "episode": clip.episode, "env_index": counted}
     found = database.execute(_BEGUN, asked).fetchone()
     if found is None:
         over = clip.complete and not clip.partial and clip.state in (fmt.FINAL, fmt.RECOVERED)
