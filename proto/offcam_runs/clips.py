@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from offcam_runs import format as fmt
 from offcam_runs import notebook
+from offcam_runs.objects.copies import fetch_video
 from offcam_runs.steps.load import steps_of_rows
 
 if TYPE_CHECKING:
@@ -111,6 +112,17 @@ class Clip:
             return None
         return os.path.join(self.folder, self.file + fmt.PART_EXTENSION * (self.state == fmt.RECORDING))
 
+    def fetch(self) -> str | None:
+        """`path`, once its file is there: of a run in object storage it is brought now, any other is left as it is.
+
+        Raises:
+            ConfigError: the object storage refuses it, or obstore is not installed.
+            RunFolderError: it cannot be reached.
+        """
+        if self.path is not None and not os.path.exists(self.path):
+            fetch_video(self.folder, self.stream_id, self.clip)
+        return self.path
+
     @property
     def said_of_steps(self) -> str:
         """Whether a video that was rendered afterwards matches its episode, for people; empty for any other."""
@@ -157,8 +169,11 @@ class Clip:
 
         Args:
             most_bytes: of a larger file the path is shown; by default 8 MiB.
+
+        Raises:
+            ConfigError, RunFolderError: as `fetch`.
         """
-        shown = self.path if self.frames or self.state == fmt.RECORDING else None
+        shown = self.fetch() if self.frames or self.state == fmt.RECORDING else None
         return notebook.captioned_video(shown, self.file or self.name, self.numbers, most_bytes)
 
     def __repr__(self) -> str:

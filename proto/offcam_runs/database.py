@@ -73,6 +73,17 @@ def open_to_read(
         yield database
 
 
+@contextmanager
+def open_committed(run: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
+    """As `open_to_read`, all sessions, without what is pending in journals: the index alone. Raises the same."""
+    folder = Path(run)
+    path = folder / fmt.INDEX_NAME
+    if not path.is_file():
+        raise NotARunFolder(_why_no_run(folder))
+    with explained(folder), ExitStack() as stack:
+        yield _opened(path, folder, stack)
+
+
 def _opened(path: Path, folder: Path, stack: ExitStack) -> sqlite3.Connection:
     """The index itself, or what stands for it; an empty one where there is none."""
     if not path.is_file():

@@ -102,7 +102,7 @@ class Shown:
         for clip in reversed(clips):
             if len(found) == self.videos:
                 break
-            if clip.path is not None and os.path.exists(clip.path):
+            if (path := clip.fetch()) is not None and os.path.exists(path):
                 found.append(clip)
         return found
 
@@ -119,7 +119,7 @@ def _strip(stages: Sequence[_Part], left: int) -> str:
                 cells.append(f"<div><b>{title}</b>: {numbers[0]}</div>")
                 continue
             there.add(str(clip.path))
-            cells.append(notebook.captioned_video(clip.path, title, numbers, max(left, 0) * 3 // 4))
+            cells.append(notebook.captioned_video(clip.fetch(), title, numbers, max(left, 0) * 3 // 4))
             left -= max(len(cells[-1]) - FOR_A_CAPTION, 0)
         parts.append(f'<div style="flex:1 0 110px">{heading}{"".join(cells)}</div>')
     return f'<div style="display:flex;overflow-x:auto;gap:8px">{"".join(parts)}</div>' if parts else ""

@@ -132,9 +132,10 @@ def test_reading_runs_needs_numpy_and_the_standard_library():
         "numpy",
         "offcam_proto",
         "offcam_runs",
+        "obstore",
         "pandas",
         "polars",
-    }  # the last two for types, or if asked for
+    }  # the last three for types, or if asked for
 
 
 def test_the_source_roots_are_no_packages():

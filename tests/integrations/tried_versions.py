@@ -24,6 +24,7 @@ PACKAGES = {
     "test_minari": "minari",
     "test_mlflow": "mlflow",
     "test_notebook": "nbclient",
+    "test_objects": "obstore",
     "test_pettingzoo": "pettingzoo",
     "test_ray": "ray",
     "test_rllib": "ray",

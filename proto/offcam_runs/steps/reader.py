@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from offcam_proto.errors import ConfigError, RemoteProtocolError
 from offcam_proto.records import StepRecord
+from offcam_runs.objects.copies import fetch_steps, is_copy
 from offcam_runs.steps import files
 from offcam_runs.steps.blocks import unpack
 from offcam_runs.steps.places import Gap, Place, all_places, dropped, known_before, known_behind, pending_record, places
@@ -36,6 +37,7 @@ class StepReader:
     def __init__(self, database: sqlite3.Connection, folder: str | os.PathLike[str]) -> None:
         self._db = database
         self._folder = folder
+        self._fetched: set[tuple[str, int]] | None = set() if is_copy(folder) else None
 
     def episode(self, key: int, kind: int, env_index: int, episode: int) -> Steps:
         """The rows of an episode; none where no row of it is there.
@@ -113,6 +115,9 @@ class StepReader:
         """The record in a block, or what is wrong with it, for people. ConfigError where Zstandard is not installed."""
         if place.file is None:
             return pending_record(self._db, place) or "its journal has no such record"
+        if self._fetched is not None and (place.stream, place.file) not in self._fetched:
+            fetch_steps(self._folder, place.stream, place.file)
+            self._fetched.add((place.stream, place.file))
         path = files.path_of(self._folder, place.stream, place.file)
         name = os.path.join(files.FOLDER, os.path.basename(path))
         try:

@@ -13,9 +13,14 @@ from typing import IO, Any, Final
 
 from offcam_proto import validation as check
 from offcam_proto.errors import ConfigError, MalformedMessage
+from offcam_runs.objects.layout import ObjectPlace, is_url
 
 END: Final = b"\n"
 """The line behind the request: the training is over. The end of the input means the same, and the owner's end."""
+
+
+OBJECTS: Final = "objects"
+"""The tracker that is meant by the URL of a place in object storage, which is its option ``url``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +95,14 @@ def start(
 def parse_place(text: str) -> tuple[str, dict[str, str]]:
     """A tracker and its options as people write them: ``mlflow:tracking_uri=sqlite:///runs.db,experiment=cartpole``.
 
+    A URL, as ``s3://bucket/run``, stands for `OBJECTS` there.
+
     Raises:
         ConfigError: the text is not of that form.
     """
+    if is_url(text):
+        ObjectPlace.parse(text)
+        return OBJECTS, {"url": text}
     tracker, _, rest = text.partition(":")
     options = dict[str, str]()
     for part in rest.split(",") if rest else ():

@@ -37,8 +37,31 @@ FoldersArgument = Annotated[
 LAST = 20
 
 
+def folders_of(given: Sequence[str]) -> list[Path]:
+    """The folders to read for what the user gave; see `offcam_runs.objects.copies.local`, whose errors it raises."""
+    from offcam_runs.objects.layout import is_url
+
+    if not any(map(is_url, given)):
+        return list(map(Path, given))
+    from offcam_runs.objects.copies import local
+
+    return [Path(local(each)) for each in given]
+
+
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FOLDER",
+        help="Run folders, folders that hold run folders, or where runs were sent to, as s3://bucket/run.",
+        parser=str,  # of a path, two slashes would be one
+        callback=folders_of,
+        show_default=False,
+    ),
+]
+
+
 def list_folders(
-    folders: FoldersArgument,
+    folders: RunsArgument,
     as_json: JsonOption = False,
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,
     pinned: Annotated[bool, typer.Option("--pinned", help="Only the videos that were pinned, and why.")] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from offcam_proto.errors import ConfigError
-from offcamd.cli.folders import FoldersArgument
+from offcamd.cli.folders import RunsArgument
 from offcamd.cli.options import JsonOption, SessionOption, file_to_write, require, say_written
 from offcamd.cli.text import counted
 
@@ -24,7 +24,7 @@ ENDINGS = (".png", ".svg", ".pdf")
 
 
 def plot(
-    folders: FoldersArgument,
+    folders: RunsArgument,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The figure: FILE.png, .svg or .pdf; - is stdout, as PNG.")
     ] = Path("plot.png"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from offcamd.cli.folders import FoldersArgument, which_session
+from offcamd.cli.folders import RunsArgument, which_session
 from offcamd.cli.options import JsonOption, SessionOption
 from offcamd.cli.text import TextColumn, number, numbers, print_table, printable, say_json, styled
 
@@ -19,7 +19,7 @@ NO_RULE = "nobody said what success is, and no episode has an `is_success`: give
 
 
 def show(
-    folders: FoldersArgument,
+    folders: RunsArgument,
     as_json: JsonOption = False,
     last: Annotated[
         Optional[int],

@@ -25,7 +25,8 @@ def sync(
     to: Annotated[
         str,
         typer.Option(
-            help="Where to: a tracker's name and options, as wandb or tensorboard:logdir=runs. A wrong name lists all.",
+            help="Where to: a tracker's name and options, as wandb or tensorboard:logdir=runs, or the URL of a place "
+            "in object storage, as s3://bucket/run. A wrong name lists all.",
             metavar="<tracker>",
             show_default=False,
         ),
@@ -36,7 +37,7 @@ def sync(
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
-    """Send episodes and videos of runs to a tracker, where you look at trainings. Goes on where the last sending ended.
+    """Send runs to a tracker, where you look at trainings, or to object storage. Goes on where the last sending ended.
 
     Exits with 1 where a tracker fails and is given up: the rest is sent the next time.
     """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from offcamd.cli.folders import FoldersArgument, over_runs
+from offcamd.cli.folders import RunsArgument, over_runs
 from offcamd.cli.options import JsonOption
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted, printable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from offcamd.reports.verify import Verification
 
 
-def verify(folders: FoldersArgument, as_json: JsonOption = False) -> None:
+def verify(folders: RunsArgument, as_json: JsonOption = False) -> None:
     """Decode every video of runs and check it against the index.
 
     Exits with 1 if a video is wrong or could not be checked, 2 if a run cannot be read.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
-from offcamd.cli.folders import FoldersArgument
+from offcamd.cli.folders import RunsArgument
 from offcamd.cli.options import JsonOption
 from offcamd.cli.text import counted, printable, say_json
 from offcamd.process.signals import wait_for
@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 
 
 def view(
-    folders: FoldersArgument,
+    folders: RunsArgument,
     port: Annotated[
         int,
         typer.Option(
@@ -42,6 +42,7 @@ def view(
 
     New runs in the folders, and new episodes of runs that are being recorded, appear by themselves.
     """
+    from offcam_runs.objects.copies import follow
     from offcamd.config.values import HttpAddress
     from offcamd.web.server import bind, bound_address, serving
     from offcamd.web.source import FolderSource
@@ -56,6 +57,7 @@ def view(
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    threading.Thread(target=follow, args=(folders, ended), daemon=True).start()
     source = FolderSource(folders)
     listener = bind(HttpAddress(HOST, port), fix="Choose another --port; 0 is any free one.")
     url = bound_address(listener, HOST).url

@@ -108,6 +108,7 @@ def verify(
         if progress is not None:
             progress(done, len(videos))
         name = str(clip.file)
+        clip.fetch()
         found = _missing(folder, name)
         if found is None:
             try:

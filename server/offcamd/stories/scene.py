@@ -144,7 +144,7 @@ def scene(run: Run, shot: Shot) -> Scene:
         RunFolderError: the run's steps cannot be read.
     """
     episode, clip = shot
-    path = Path(clip.path or "")
+    path = Path(clip.fetch() or "")
     found = survey(path)
     if found.error or not (found.frames and found.fps):
         raise EncodeError(found.error or f"{path} holds no picture")

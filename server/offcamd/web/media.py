@@ -15,7 +15,7 @@ from urllib.parse import quote
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from offcam_proto.errors import EncodeError
+from offcam_proto.errors import ConfigError, EncodeError, RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.sessions import ALL
 from offcamd.video.thumbnails import jpeg, middle_picture
@@ -85,6 +85,11 @@ def open_clip(folder: Path, key: str) -> OpenFile:
         clip = find_clip(database, folder, key)
     if clip.file is None or clip.state == fmt.RECORDING:
         raise NotHere(f"{clip.name} has no file {'yet: it is being recorded' if clip.file else 'to show'}")
+    _check_plain(clip.file)
+    try:
+        clip.fetch()
+    except (ConfigError, RunFolderError) as error:
+        raise NotHere(f"{clip.file} cannot be fetched: {error}") from error
     return _open_file(folder, clip.file)
 
 
@@ -102,10 +107,14 @@ def open_recording(folder: Path, key: str) -> OpenFile:
     return _open_file(folder, clip.file + fmt.PART_EXTENSION)
 
 
-def _open_file(folder: Path, name: str) -> OpenFile:
-    """Open a file that an index names. Raises NotHere if it is none of that folder, or cannot be read."""
+def _check_plain(name: str) -> None:
     if "/" in name or "\0" in name or name in (".", ".."):
         raise NotHere(f"{name!r} is no plain file name: it is not looked for")
+
+
+def _open_file(folder: Path, name: str) -> OpenFile:
+    """Open a file that an index names. Raises NotHere if it is none of that folder, or cannot be read."""
+    _check_plain(name)
     try:
         fd = _open_within(folder, name)
     except OSError as error:

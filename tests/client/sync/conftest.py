@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from made import make_video
 from waiting import wait_until
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Tracker:
 @pytest.fixture(autouse=True)
 def _state_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -114,3 +116,13 @@ def tracker(tmp_path, monkeypatch):
     for pid in found.heard("pid"):  # of a test that failed
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"file://{tmp_path}/objects/run"
+
+
+@pytest.fixture
+def video(tmp_path):
+    return make_video(tmp_path / "video.mp4")

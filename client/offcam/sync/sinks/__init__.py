@@ -13,16 +13,23 @@ from typing import Final
 
 from offcam.sync.sinks.sink import Sink
 from offcam_proto.errors import ConfigError
+from offcam_runs.sync.process import OBJECTS
 
 GROUP: Final = "offcam.sinks"
 
 _OWN: Final = ("tensorboard", "wandb", "mlflow", "trackio")
 
-PACKAGES: Final = {**{name: name for name in _OWN}, "hub": "huggingface_hub", "rerun": "rerun", "memory": ""}
+PACKAGES: Final = {
+    **{name: name for name in _OWN},
+    "hub": "huggingface_hub",
+    "rerun": "rerun",
+    OBJECTS: "obstore",
+    "memory": "",
+}
 """By name, the package that each of offcam's own trackers needs. Its sink is the class `Tracker` of the module by its
 name here."""
 
-_INSTALLED_AS: Final = {"rerun": "rerun-sdk"}
+_INSTALLED_AS: Final = {"rerun": "rerun-sdk", "obstore": '"offcam[objects]"'}
 
 
 def check(tracker: str) -> None:

@@ -1,0 +1,1 @@
+"""Runs in object storage: what lies there (``layout``, ``segments``), how it is reached, and how it is read."""

@@ -1,0 +1,209 @@
+"""Runs in object storage as readers see them: folders in the cache, into which files come when they are looked at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from offcam_proto.errors import ConfigError, NotARunFolder, OffcamError, RunFolderError
+from offcam_runs import format as fmt
+from offcam_runs.discover import MOST_LEVELS
+from offcam_runs.filesystem import write_all
+from offcam_runs.objects.layout import (
+    MANIFEST,
+    Manifest,
+    ObjectPlace,
+    cache_folder,
+    folder_of,
+    is_url,
+    place_of,
+    segment_key,
+)
+from offcam_runs.objects.segments import Head, parts_of, put_together, read_head, unpack
+from offcam_runs.objects.store import Missing, ObjectStore
+from offcam_runs.steps import files
+
+if TYPE_CHECKING:
+    import threading
+
+AT_ONCE: Final = 16
+"""Segments that are fetched at the same time."""
+
+FOLLOW_SECONDS: Final = 10.0
+"""How often `follow` looks, in seconds."""
+
+TRIES: Final = 3
+"""How often a manifest is read anew whose head was replaced before it was read."""
+
+
+def local(run: str) -> str:
+    """The folder to read for what a user gives: a path as it is; for a URL the copy, brought up to date now.
+
+    Videos and steps are not in that folder yet: `fetch_video` and `fetch_steps` bring them when they are looked at.
+
+    Raises:
+        ConfigError: the URL is wrong or refused, or obstore is not installed.
+        NotARunFolder: there is no run.
+        RunFolderError: it cannot be reached, or is damaged.
+    """
+    return os.fspath(copied(ObjectPlace.parse(run))) if is_url(run) else run
+
+
+def copied(place: ObjectPlace) -> Path:
+    """Bring the copies of all runs at a place, and below it, up to date. Returns the folder. Raises as `local`."""
+    cache = cache_folder(os.environ)
+    found = 0
+    try:
+        for store, manifest in _runs(place, MOST_LEVELS):
+            _bring(store, manifest, Path(folder_of(store.place, cache)))
+            found += 1
+    except Missing as error:
+        raise NotARunFolder(f"{place.url} has no run ({error}): give what a run was sent to") from error
+    if not found:
+        raise NotARunFolder(f"{place.url} has no run: give what a run was sent to, or what that begins with")
+    return Path(folder_of(place, cache))
+
+
+def follow(folders: Iterable[Path], ended: threading.Event) -> None:
+    """Bring copies up to date again and again, until ``ended`` is set. Other folders are left as they are.
+
+    What cannot be reached is tried again the next time.
+    """
+    cache = cache_folder(os.environ)
+    places = [place for folder in folders if (place := place_of(os.fspath(folder), cache))]
+    while places and not ended.wait(FOLLOW_SECONDS):
+        for place in places:
+            with suppress(OffcamError, OSError):
+                copied(place)
+
+
+def _runs(place: ObjectPlace, levels: int) -> Iterator[tuple[ObjectStore, Manifest]]:
+    store = ObjectStore(place)
+    try:
+        data = store.get(MANIFEST)
+    except Missing:
+        for below in _below(store) if levels else ():
+            yield from _runs(below, levels - 1)
+    else:
+        yield store, Manifest.parse(data, place.url)
+
+
+def _below(store: ObjectStore) -> Iterator[ObjectPlace]:
+    for name in store.below():
+        with suppress(ConfigError):  # what no URL can name was not made by offcam
+            yield store.place.below(name)
+
+
+def _bring(store: ObjectStore, manifest: Manifest, folder: Path, tries: int = TRIES) -> None:
+    """Bring the copy of a run up to date."""
+    try:
+        _bring_to(store, manifest, folder)
+    except Missing:
+        newer = Manifest.parse(store.get(MANIFEST), store.place.url)
+        if newer == manifest or tries == 1:
+            raise
+        _bring(store, newer, folder, tries - 1)
+
+
+def _bring_to(store: ObjectStore, manifest: Manifest, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    index = folder / fmt.INDEX_NAME
+    before = _read_copy(index)
+    if before.key == manifest.head:
+        return
+    with tempfile.TemporaryDirectory(prefix=".offcam-", dir=folder) as scratch:
+        head = _fetch_segment(store, manifest.head, Path(scratch, "head"))
+        after = read_head(head)
+        if before.run != after.run or before.tails != after.tails[: len(before.tails)]:
+            _remove_copy(folder)  # it is of another run, or that one was sent anew
+            before = Head()
+        new = enumerate(after.tails[len(before.tails) :])
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            tails = list(pool.map(lambda each: _fetch_segment(store, each[1], Path(scratch, str(each[0]))), new))
+        for clip, (name, key) in before.videos.items():
+            if after.videos.get(clip) != (name, key) and os.path.basename(name) == name:
+                (folder / name).unlink(missing_ok=True)  # it is another clip's now, or nobody's
+        put_together(index, head, manifest.head, tails)
+
+
+def _read_copy(index: Path) -> Head:
+    """What a copy has; nothing where it is not there, or was cut off in the making."""
+    with suppress(sqlite3.Error):
+        return read_head(index)
+    return Head()
+
+
+def _remove_copy(folder: Path) -> None:
+    for each in folder.iterdir():
+        if each.name.startswith(fmt.INDEX_NAME) or each.suffix in (fmt.VIDEO_EXTENSION, fmt.PART_EXTENSION):
+            each.unlink(missing_ok=True)
+    shutil.rmtree(folder / files.FOLDER, ignore_errors=True)
+
+
+def _fetch_segment(store: ObjectStore, key: str, file: Path) -> Path:
+    data, where = store.get(key), f"{store.place.url}/{key}"
+    if segment_key(data) != key:
+        raise RunFolderError(f"{where} has not the bytes that its name says: somebody has changed it")
+    unpack(data, file, where)
+    return file
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def is_copy(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is the copy of a run in object storage."""
+    return _place(folder) is not None
+
+
+def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int) -> None:
+    """Bring the file of a clip into a copy. Nothing for any other folder, and where there is no such object.
+
+    Raises:
+        ConfigError: it is refused.
+        RunFolderError: it cannot be reached.
+    """
+    place = _place(folder)
+    if place is None:
+        return
+    name, key = read_head(Path(folder, fmt.INDEX_NAME)).videos.get((stream, clip), ("", ""))
+    path = Path(folder, name)
+    if not key or os.path.basename(name) != name or path.exists():
+        return
+    try:
+        ObjectStore(place).fetch(key, path)
+    except Missing:  # somebody has removed it: the reader says that there is no file
+        return
+
+
+def fetch_steps(folder: str | os.PathLike[str], stream: str, number: int) -> None:
+    """Bring all of a steps file that there is into a copy. Otherwise as `fetch_video`."""
+    place = _place(folder)
+    if place is None:
+        return
+    path = Path(files.path_of(folder, stream, number))
+    path.parent.mkdir(exist_ok=True)
+    store = ObjectStore(place)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        for key, offset, size in parts_of(Path(folder, fmt.INDEX_NAME), stream, number):
+            if os.fstat(descriptor).st_size < offset + size:
+                write_all(descriptor, store.get(key), offset)
+    except Missing:  # as above
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _place(folder: str | os.PathLike[str]) -> ObjectPlace | None:
+    try:
+        return place_of(os.fspath(folder), cache_folder(os.environ))
+    except ValueError:  # there is no cache
+        return None

@@ -1,0 +1,182 @@
+"""Reading and writing objects by obstore, whose errors become offcam's here."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from offcam_proto.errors import ConfigError, RunFolderError
+
+if TYPE_CHECKING:
+    from offcam_runs.objects.layout import ObjectPlace
+
+REQUEST_SECONDS: Final = 60
+"""How long one request may take, in seconds; of a large object each piece has its own."""
+
+RETRIES: Final = 3
+"""How often a request is made again at once, as after a 503. Who sends a run waits and tries again after that."""
+
+RETRY_SECONDS: Final = 30
+AT_ONCE: Final = 4
+"""Pieces of a large object that are under way at the same time."""
+
+
+class Changed(RunFolderError):
+    """An object is not the one any more that it was when it was read."""
+
+
+class Missing(RunFolderError):
+    """There is no such object."""
+
+
+class ObjectStore:
+    """Objects below one place, by their keys. Thread-safe.
+
+    All methods raise ConfigError where trying again changes nothing, as without rights or a bucket, and RunFolderError
+    where it may.
+
+    Attributes:
+        place: where they are.
+
+    Args:
+        place: as above.
+        make: whether a folder is made that is not there (``file://``). Buckets are not made.
+
+    Raises:
+        ConfigError: obstore is not installed, or the place makes no sense to it.
+        Missing: there is no such folder.
+    """
+
+    def __init__(self, place: ObjectPlace, *, make: bool = False) -> None:
+        self.place = place
+        try:
+            import obstore.store  # noqa: PLC0415 - only where a run is in object storage
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"{place.url} needs obstore, which is not installed in {sys.prefix}. "
+                f'Run: {sys.executable} -m pip install "offcam[objects]"'
+            ) from error
+        self._objects: Any
+        if place.scheme == "file":
+            folder = Path("/", place.prefix)
+            if not make and not folder.is_dir():
+                raise Missing(f"there is no folder {folder}")
+            try:
+                self._objects = obstore.store.LocalStore(folder, mkdir=make)
+            except (OSError, obstore.exceptions.BaseError) as error:
+                raise ConfigError(f"{folder} cannot be made ({_line(error)}): {_RIGHTS['file']}") from error
+            return
+        try:
+            self._objects = obstore.store.from_url(
+                f"{place.scheme}://{place.bucket}/{quote(place.prefix)}",
+                client_options={"timeout": timedelta(seconds=REQUEST_SECONDS), "allow_http": True},
+                retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+            )
+        except obstore.exceptions.BaseError as error:
+            raise ConfigError(f"{place.url} cannot be used ({_line(error)}): {_RIGHTS[place.scheme]}") from error
+
+    def get(self, key: str) -> bytes:
+        """An object's bytes. Raises Missing, and as the class says."""
+        return self.get_tagged(key)[0]
+
+    def get_tagged(self, key: str) -> tuple[bytes, dict[str, str]]:
+        """An object's bytes, and what `put` takes to replace it only if it is the same. Raises as `get`."""
+        with self._explained(key):
+            found = self._objects.get(key)
+            return bytes(found.bytes()), _tag(found.meta)
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Write an object into a file, which is there once it is whole. Raises as `get`, and OSError."""
+        descriptor, name = tempfile.mkstemp(prefix=".offcam-", dir=path.parent)
+        new = Path(name)
+        try:
+            with open(descriptor, "wb") as file, self._explained(key):
+                file.writelines(self._objects.get(key).stream())
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def put(self, key: str, data: bytes, tag: dict[str, str] | None = None) -> dict[str, str]:
+        """Write an object. Returns its tag. Raises as the class says.
+
+        Args:
+            key: of the object.
+            data: its bytes.
+            tag: only if it is the one that has this; empty only if there is none. Where a storage cannot compare, as a
+                folder cannot, the object is replaced in any case.
+
+        Raises:
+            Changed: it is not.
+        """
+        mode: Any = "overwrite" if tag is None else tag or "create"
+        with self._explained(key):
+            try:
+                return _tag(self._objects.put(key, data, mode=mode))
+            except NotImplementedError:
+                return _tag(self._objects.put(key, data))
+
+    def put_file(self, key: str, file: Any) -> None:  # noqa: ANN401 - a binary file
+        """Write what a file holds from its beginning, in pieces. Raises as the class says."""
+        with self._explained(key):
+            self._objects.put(key, file, max_concurrency=AT_ONCE)
+
+    def remove(self, key: str) -> None:
+        """Remove an object that nothing leads to any more. Where that cannot be done, it stays."""
+        with suppress(ConfigError, RunFolderError), self._explained(key):
+            self._objects.delete(key)
+
+    def below(self) -> list[str]:
+        """The names of what is right below the place and has keys below it, in order."""
+        with self._explained(""):
+            return sorted(name.strip("/") for name in self._objects.list_with_delimiter()["common_prefixes"])
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        """Turn obstore's errors into offcam's."""
+        from obstore import exceptions  # noqa: PLC0415 - it is installed, and was imported
+
+        what = f"{self.place.url}/{key}" if key else self.place.url
+        try:
+            yield
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+            raise Changed(f"{what} was written by somebody else meanwhile") from error
+        except FileNotFoundError as error:
+            if any(text in str(error) for text in ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")):
+                raise ConfigError(
+                    f"there is no bucket {self.place.bucket!r}: make it, or give another one than in {self.place.url}"
+                ) from error
+            raise Missing(f"there is no {what}") from error
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError) as error:
+            raise ConfigError(f"{what} is refused ({_line(error)}): {_RIGHTS[self.place.scheme]}") from error
+        except exceptions.BaseError as error:
+            if fix := next((fix for text, fix in _FIXES.items() if text in str(error)), ""):
+                raise ConfigError(f"{what} cannot be reached: {fix}") from error
+            raise RunFolderError(f"{what} cannot be reached ({_line(error)})") from error
+
+
+_RIGHTS: Final = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role, to one that may list, read and write there",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS to one that may list, read and write there",
+    "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY to one that may list, read and write there",
+    "file": "give yourself the rights to read and write there",
+}
+_FIXES: Final = {
+    "169.254.169.254": f"no key was found, {_RIGHTS['s3']}",  # where a machine of Amazon's would be asked for one
+    "incorrectly configured region": "the bucket is in another region, set AWS_REGION to that",
+}
+_LONGEST: Final = 300
+
+
+def _tag(found: Any) -> dict[str, str]:  # noqa: ANN401 - obstore's mapping
+    return {name: found[name] for name in ("e_tag", "version") if found.get(name)}
+
+
+def _line(error: Exception) -> str:
+    """An error of obstore's in one line; behind the first there are Rust's own."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST]
