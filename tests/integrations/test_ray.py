@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import films
+import offcam
 from offcam_proto.errors import ConfigError
 from offcam_runs.run import read_run
 from waiting import HANG_SECONDS
@@ -68,7 +69,7 @@ def stored_of(run, worker):
 @pytest.mark.parametrize(
     ("folder", "why"),
     [
-        ("s3://bucket/run", "s3 is not written to"),
+        ("ftp://bucket/run", "is in no object storage"),
         ("runs/ppo", "each of Ray's workers has another working directory"),
     ],
 )
@@ -106,3 +107,25 @@ def test_tasks_trials_and_workers_of_train_are_set_up_by_a_hook(tmp_path, runtim
     for run, (count, episodes) in workers.items():
         assert len(films.episodes(folder / run)) == count * episodes
         films.check(folder / run)
+
+
+def test_workers_record_to_object_storage_while_who_sends_is_killed(tmp_path, runtime, offcam_command):
+    url = f"file://{tmp_path}/bucket/ppo"
+    script = Path(__file__).with_name("ray_objects.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, str(script), url, "40"],
+        env=environment, capture_output=True, text=True, timeout=HANG_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert (told["sent"], told["left"]) == (True, 0)
+    for address in told["addresses"].values():
+        assert offcam_command("stop", "--endpoint", address).returncode == 0
+    assert len(told["folders"]) == 2
+    for folder in told["folders"]:
+        copy = offcam.load(f"{url}/{Path(folder).name}", session="all")
+        assert len(copy.episodes) == len(films.episodes(folder)) == 2 * 2 * 40
+        assert len(copy.clips) == 2 * 2 * 4
+        for clip in copy.clips:
+            assert Path(clip.fetch()).read_bytes() == Path(folder, clip.file).read_bytes()

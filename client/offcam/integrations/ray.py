@@ -15,7 +15,10 @@ A node's recorder is a detached actor, ``offcam-<node id>``, that has a daemon l
 if that dies. Frames go to the daemon through shared memory, never through Ray's objects; only its address does. The
 daemon leaves by itself after a long idle time, even if Ray is gone by then.
 
-It needs the package: ``pip install "offcam[ray,server]"`` on each node.
+With a URL in place of the folder, as ``s3://bucket/ppo``, each node records onto its own disk, and its recorder sends
+that to object storage while it is recorded; the driver calls `flush` in the end.
+
+It needs the package: ``pip install "offcam[ray,server]"`` on each node, with a URL ``"offcam[ray,server,objects]"``.
 """
 
 from __future__ import annotations
@@ -32,10 +35,13 @@ from offcam import logger
 from offcam.connection.launch import listening, start_embedded
 from offcam.connection.settings import before_first_use, embedded_endpoint
 from offcam.integrations.missing import needs
-from offcam.recorder import training
+from offcam.integrations.ray_sending import Run, Sending
+from offcam.recorder import settings, training
+from offcam.sync import check_tracker
 from offcam.wrappers import arguments
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.errors import ConfigError, DaemonUnavailable
+from offcam_runs.objects.layout import ObjectPlace, is_url
 
 with needs("ray", "Ray", "ray"):
     import ray
@@ -46,7 +52,7 @@ if TYPE_CHECKING:
     from gymnasium import Env
     from gymnasium.vector import VectorEnv
 
-__all__ = ["addresses", "connect", "record", "setup"]
+__all__ = ["addresses", "connect", "flush", "record", "setup"]
 
 NAMESPACE: Final = "offcam"
 """Ray's namespace of the recorders, which belong to a cluster and not to a job."""
@@ -55,7 +61,10 @@ ANSWER_SECONDS: Final = 30.0
 """How long a worker waits for its node's recorder before it records by itself."""
 
 LOOK_SECONDS: Final = 0.5
-"""How often a recorder checks that its daemon listens."""
+"""How often a recorder checks that its daemon listens, and that what is to be sent is being sent."""
+
+HOME: Final = "~/offcam-runs"
+"""Where a node's runs are that are sent to object storage, unless ``OFFCAM_DIR`` names another folder."""
 
 
 def record(
@@ -67,16 +76,29 @@ def record(
 
     Args:
         env: as of `offcam.record`.
-        folder: absolute path, the same on all nodes. Each node makes its own run folder in it, ``node-<id>``, as the
-            index of a run has one writer. All verbs take the whole folder, `offcam.load` takes ``[folder + "/*"]``.
+        folder: absolute path, the same on all nodes, or the URL of a place in object storage. Each node makes its own
+            run folder in it, ``node-<id>``, as the index of a run has one writer. All verbs take the whole folder or
+            URL, `offcam.load` takes ``[folder + "/*"]`` or ``[url]``.
         options: as of `offcam.record`.
 
     Raises:
-        ConfigError: the folder's path is not absolute, or is a bucket's, or Ray is not initialized.
+        ConfigError: the folder's path is not absolute, the URL is none of object storage, or Ray is not initialized.
     """
-    where = _place(arguments.folder(folder))
+    given = arguments.folder(folder)
+    place = ObjectPlace.parse(given) if is_url(given) else None
+    if place is None:
+        _check_absolute(given)
+    else:
+        check_tracker(place.url)
     connect()
-    return offcam.record(env, os.path.join(where, f"node-{_node()[:12]}"), **options)
+    node = f"node-{_node()[:12]}"
+    if place is None:
+        return offcam.record(env, os.path.join(given, node), **options)
+    run = Run(os.path.join(_on_this_node(place), node), place.below(node).url)
+    recorded = offcam.record(env, run.folder, **options)
+    if settings.enabled():
+        _recorder(_node()).send.remote(run, str(ray.get_runtime_context().get_job_id()))
+    return recorded
 
 
 def connect() -> None:
@@ -110,6 +132,33 @@ def setup() -> None:
     before_first_use(connect)
 
 
+def flush(timeout: float) -> bool:
+    """Have all of the cluster's recorders send what they have; call it in the driver, once all envs are closed.
+
+    Waits at most ``timeout`` seconds. Returns whether all is in object storage: not what is on a node that died.
+
+    Raises:
+        ConfigError: Ray is not initialized.
+    """
+    _check_initialized()
+    deadline = time.monotonic() + timeout
+    recorders = _recorders()
+    with contextlib.suppress(RayError):  # of a node that dies now; it is asked again below
+        ray.get([each.end.remote() for each in recorders.values()], timeout=timeout)
+    while recorders:
+        for node, recorder in list(recorders.items()):
+            try:
+                sends = ray.get(recorder.left.remote(), timeout=max(deadline - time.monotonic(), 0.0))
+            except RayError:
+                return False
+            if not any(sends.values()):
+                del recorders[node]
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
 def addresses() -> dict[str, str]:
     """The address of each recorder that is alive, by node id.
 
@@ -118,10 +167,9 @@ def addresses() -> dict[str, str]:
     """
     _check_initialized()
     found = {}
-    for node in (node["NodeID"] for node in ray.nodes() if node["Alive"]):
-        with contextlib.suppress(RayError, ValueError):  # the node has no recorder, or none any more
-            handle = ray.get_actor(f"offcam-{node}", NAMESPACE)
-            found[node] = ray.get(handle.address.remote(), timeout=ANSWER_SECONDS)
+    for node, recorder in _recorders().items():
+        with contextlib.suppress(RayError):  # it dies now
+            found[node] = ray.get(recorder.address.remote(), timeout=ANSWER_SECONDS)
     return found
 
 
@@ -135,6 +183,7 @@ class Recorder:
     def __init__(self, node: str) -> None:
         directory = os.path.dirname(str(embedded_endpoint().path))
         self._endpoint = parse_endpoint(f"ipc://{directory}/ray-{node[:12]}.sock", "the recorder's address")
+        self._sending = Sending()
         threading.Thread(target=self._watch, name="offcam-ray", daemon=True).start()
 
     def address(self) -> str:
@@ -146,10 +195,26 @@ class Recorder:
         start_embedded(self._endpoint, ANSWER_SECONDS)
         return self._endpoint.url
 
+    def send(self, run: Run, job: str) -> None:
+        """Send a run that a job records, from now on."""
+        self._sending.add(run, job)
+
+    def end(self) -> None:
+        """Nothing more is recorded: have all sent."""
+        self._sending.end()
+
+    def left(self) -> dict[str, bool]:
+        """See `Sending.left`."""
+        return self._sending.left()
+
     def _watch(self) -> None:
         """Start another daemon where this one died, which leaves its socket's file; an idle one takes that along."""
         while True:
             time.sleep(LOOK_SECONDS)
+            try:
+                self._sending.look()
+            except OSError as error:  # no process can be made
+                logger.warn(f"Runs of this node are not sent, and it is tried again: {error}")
             if os.path.exists(str(self._endpoint.path)) and not listening(self._endpoint):
                 self._start()
 
@@ -175,6 +240,15 @@ def _recorder(node: str) -> Any:  # noqa: ANN401 - Ray's handle
     return ray.remote(Recorder).options(**options).remote(node)
 
 
+def _recorders() -> dict[str, Any]:
+    """The handles of all recorders, by node id."""
+    found = {}
+    for node in (node["NodeID"] for node in ray.nodes() if node["Alive"]):
+        with contextlib.suppress(ValueError):  # the node has none, or none any more
+            found[node] = ray.get_actor(f"offcam-{node}", NAMESPACE)
+    return found
+
+
 def _check_initialized() -> None:
     if not ray.is_initialized():
         raise ConfigError("Ray is not initialized, so there are no nodes: call ray.init() first, or use offcam.record.")
@@ -188,16 +262,15 @@ def _cluster() -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
-def _place(folder: str) -> str:
-    scheme, mark, _ = folder.partition("://")
-    if mark:
-        raise ConfigError(
-            f"folder must be on a file system, got {folder!r}: {scheme} is not written to. Record onto a path that the "
-            "nodes share, or that each has, and copy it there."
-        )
+def _on_this_node(place: ObjectPlace) -> str:
+    """The folder of the runs that are sent to a place."""
+    home = os.environ.get("OFFCAM_DIR", "")
+    return os.path.join(home if os.path.isabs(home) else os.path.expanduser(HOME), *place.url.split("/")[2:])
+
+
+def _check_absolute(folder: str) -> None:
     if not os.path.isabs(folder):
         raise ConfigError(
             f"folder must be an absolute path, got {folder!r}: each of Ray's workers has another working directory. "
-            f"Pass {os.path.abspath(folder)!r}, say, if all nodes have it."
+            f"Pass {os.path.abspath(folder)!r}, say, if all nodes have it, or the URL of a place in object storage."
         )
-    return folder
