@@ -182,8 +182,8 @@ def record(
         last_seconds: as in `RecordVideo`: hold so many seconds, to be written when it matters. Without ``every`` and a
             trigger no other videos are recorded.
         seconds_after: as in `RecordVideo`: how many seconds follow in such a video.
-        sync: a tracker to send the run to, such as ``"tensorboard"`` or ``"wandb:project=cartpole"``; see
-            `offcam.sync`.
+        sync: a tracker to send the run to, such as ``"tensorboard"`` or ``"wandb:project=cartpole"``, or a place in
+            object storage, such as ``"s3://bucket/runs/{name}"``; see `offcam.sync`.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics, which has the queues; the RecordVideo is its ``env``.

@@ -36,8 +36,8 @@ def show(
     not fit is named by its path. Colours are those of the notebook's theme. Anywhere else the same is printed as text.
 
     Args:
-        what: an env that is recorded; a run folder, or a folder of runs, whose curves are drawn together; a list of
-            folders and patterns, as for `load`; or what `load` returned.
+        what: an env that is recorded; a run folder, or a folder of runs, whose curves are drawn together, or the URL of
+            either in object storage; a list of these and of patterns, as for `load`; or what `load` returned.
         quantity: what the curve shows: ``"return"``, ``"length"``, ``"duration"``, or a value by its name in
             ``episodes.info``.
         videos: how many of the newest videos to show at most.
@@ -65,6 +65,7 @@ def show(
 
 def _runs(what: Any, session: Session) -> tuple[Run, ...]:  # noqa: ANN401 - see `show`
     from offcam_runs.discover import matching, run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.objects.copies import local  # noqa: PLC0415 - as above
     from offcam_runs.run import Run, Runs, load_run  # noqa: PLC0415 - as above
 
     if isinstance(what, Run):
@@ -72,9 +73,9 @@ def _runs(what: Any, session: Session) -> tuple[Run, ...]:  # noqa: ANN401 - see
     if isinstance(what, Runs):
         return what.runs
     if isinstance(what, (list, tuple)):
-        return tuple(load_run(path, session) for path in matching([os.fspath(each) for each in what]))
+        return tuple(load_run(path, session) for path in matching([local(os.fspath(each)) for each in what]))
     if isinstance(what, (str, os.PathLike)):
-        (folders,) = run_folders([Path(what)])
+        (folders,) = run_folders([Path(local(os.fspath(what)))])
         return tuple(load_run(os.fspath(folder), session) for folder in folders)
     return tuple(load_run(folder, session) for folder in _recorded(what))
 

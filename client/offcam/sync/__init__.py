@@ -135,7 +135,7 @@ def sync(
     session: int | None = None,
     **options: object,
 ) -> Sync:
-    """Send a run to a tracker: its episodes' values, and its videos once they are final.
+    """Send a run to a tracker, its episodes' values and its videos once they are final; or itself to object storage.
 
     A process at idle priority sends, with this interpreter and environment; nothing in the training waits for it. It
     sends what is in the run's folder, and notes there how far it came: after a kill or a network failure the next
@@ -145,7 +145,7 @@ def sync(
     Args:
         env_or_folder: an env that is recorded; or a run folder, of which everything that it has now is sent.
         to: the tracker: ``"tensorboard"``, ``"wandb"``, and those that packages add. Options may follow, as in
-            ``"tensorboard:logdir=runs"``.
+            ``"tensorboard:logdir=runs"``. Or a URL, as ``"s3://bucket/runs/{name}"``, for the run itself.
         session: for a folder, the number of the session; by default the newest.
         **options: of the tracker; and ``timeout``, the seconds that one batch may take, 300 by default.
 

@@ -128,7 +128,7 @@ def _bring_to(store: ObjectStore, manifest: Manifest, folder: Path) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             tails = list(pool.map(lambda each: _fetch_segment(store, each[1], Path(scratch, str(each[0]))), new))
         for clip, (name, key) in before.videos.items():
-            if after.videos.get(clip) != (name, key) and os.path.basename(name) == name:
+            if after.videos.get(clip) != (name, key) and _is_video(name):
                 (folder / name).unlink(missing_ok=True)  # it is another clip's now, or nobody's
         put_together(index, head, manifest.head, tails)
 
@@ -158,9 +158,10 @@ def _fetch_segment(store: ObjectStore, key: str, file: Path) -> Path:
 # --- files ------------------------------------------------------------------------------------------------
 
 
-def is_copy(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is the copy of a run in object storage."""
-    return _place(folder) is not None
+def original(folder: str | os.PathLike[str]) -> str | None:
+    """The URL of the run in object storage of which a folder is the copy; None for any other folder."""
+    place = _place(folder)
+    return None if place is None else place.url
 
 
 def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int) -> None:
@@ -175,7 +176,7 @@ def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int) -> None:
         return
     name, key = read_head(Path(folder, fmt.INDEX_NAME)).videos.get((stream, clip), ("", ""))
     path = Path(folder, name)
-    if not key or os.path.basename(name) != name or path.exists():
+    if not key or not _is_video(name) or path.exists():
         return
     try:
         ObjectStore(place).fetch(key, path)
@@ -200,6 +201,11 @@ def fetch_steps(folder: str | os.PathLike[str], stream: str, number: int) -> Non
         return
     finally:
         os.close(descriptor)
+
+
+def _is_video(name: str) -> bool:
+    """Whether a head may name such a file: somebody else may have made it."""
+    return os.path.basename(name) == name and name.endswith((fmt.VIDEO_EXTENSION, fmt.UNFINISHED))
 
 
 def _place(folder: str | os.PathLike[str]) -> ObjectPlace | None:

@@ -155,6 +155,8 @@ class ObjectStore:
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError) as error:
             raise ConfigError(f"{what} is refused ({_line(error)}): {_RIGHTS[self.place.scheme]}") from error
         except exceptions.BaseError as error:
+            if _DENIED in str(error):  # a folder's is no PermissionDeniedError
+                raise ConfigError(f"{what} is refused ({_line(error)}): {_RIGHTS[self.place.scheme]}") from error
             if fix := next((fix for text, fix in _FIXES.items() if text in str(error)), ""):
                 raise ConfigError(f"{what} cannot be reached: {fix}") from error
             raise RunFolderError(f"{what} cannot be reached ({_line(error)})") from error
@@ -170,6 +172,7 @@ _FIXES: Final = {
     "169.254.169.254": f"no key was found, {_RIGHTS['s3']}",  # where a machine of Amazon's would be asked for one
     "incorrectly configured region": "the bucket is in another region, set AWS_REGION to that",
 }
+_DENIED: Final = "Permission denied (os error 13)"
 _LONGEST: Final = 300
 
 

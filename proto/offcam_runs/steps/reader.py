@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offcam_proto.errors import ConfigError, RemoteProtocolError
 from offcam_proto.records import StepRecord
-from offcam_runs.objects.copies import fetch_steps, is_copy
+from offcam_runs.objects.copies import fetch_steps, original
 from offcam_runs.steps import files
 from offcam_runs.steps.blocks import unpack
 from offcam_runs.steps.places import Gap, Place, all_places, dropped, known_before, known_behind, pending_record, places
@@ -37,7 +37,7 @@ class StepReader:
     def __init__(self, database: sqlite3.Connection, folder: str | os.PathLike[str]) -> None:
         self._db = database
         self._folder = folder
-        self._fetched: set[tuple[str, int]] | None = set() if is_copy(folder) else None
+        self._fetched: set[tuple[str, int]] | None = set() if original(folder) else None
 
     def episode(self, key: int, kind: int, env_index: int, episode: int) -> Steps:
         """The rows of an episode; none where no row of it is there.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 import typer
 
 from offcam_proto.errors import OffcamError
-from offcam_runs.format import PENDING_NAME
+from offcam_runs.format import PENDING_NAME, VIDEO_EXTENSION
 from offcamd.cli.options import JsonOption, SessionOption
 from offcamd.cli.text import TextColumn, counted, number, numbers, print_table, printable, say_json, size, span, styled
 from offcamd.process import exit_codes
@@ -193,8 +193,14 @@ def latest(folder: Path, session: Session = None) -> Listing:
 
 def show_listing(listing: Listing) -> None:
     """Print the tables of a run."""
+    from offcam_runs.objects.copies import original
+
     if said := which_session(listing.run.session, listing.run.sessions):
         typer.echo(said)
+    if url := original(listing.run.folder):
+        fetched = sum(1 for _ in Path(listing.run.folder).glob(f"*{VIDEO_EXTENSION}"))
+        of = f"{fetched:,} of {counted(listing.clips, 'video')} {'is' if fetched == 1 else 'are'} fetched"
+        typer.echo(printable(f"a copy of {url}: {of}, others are when they are looked at"))
     _say_rows("video" if listing.pins is None else "pinned video", listing.clips, len(listing.run.clips))
     if listing.run.clips:
         _show_clips(listing.run, listing.pins)

@@ -24,7 +24,7 @@ from offcam.sync import index as run_index
 from offcam.sync.core import Batch
 from offcam_runs.format import INDEX_NAME, SYNC_NAME
 from offcam_runs.objects import segments
-from offcam_runs.objects.copies import is_copy
+from offcam_runs.objects.copies import original
 from offcam_runs.objects.layout import MANIFEST
 from offcam_runs.objects.store import Changed, ObjectStore
 from offcam_runs.sync.state import read_all
@@ -46,12 +46,14 @@ def test_what_was_sent_is_read_back_as_it_was(tmp_path, url, video):
     assert len(below(url)) == 1 + 2 + 5 + 1, "a manifest, a head and a tail, the videos, and the steps"
 
 
-def test_only_what_is_looked_at_is_fetched(tmp_path, url, video):
+def test_only_what_is_looked_at_is_fetched(tmp_path, url, video, capsys):
     run = grow(tmp_path / "run", 0, 3, video)
     assert send(run, url)
     copy = offcam.load(url)
     folder = Path(copy.folder)
-    assert is_copy(folder)
+    assert original(folder) == url
+    offcam.show(url, videos=0)
+    assert f"{copy.folder}  CartPole-v1  3 " in capsys.readouterr().out
     assert [path.name for path in folder.iterdir()] == [INDEX_NAME]
     clip = copy.clips[1]
     assert not Path(clip.path).exists()
@@ -61,6 +63,8 @@ def test_only_what_is_looked_at_is_fetched(tmp_path, url, video):
     assert copy.steps(2).complete
     assert len(list((folder / "steps").iterdir())) == 1
     assert sorted(path.name for path in folder.iterdir()) == [INDEX_NAME, clip.file, "steps"]
+    listed = commandline.run("ls", url).stdout
+    assert f"a copy of {url}: 1 of 3 videos is fetched, others are when they are looked at\n" in listed
 
 
 def test_what_comes_later_goes_behind_what_is_there(tmp_path, url, video):

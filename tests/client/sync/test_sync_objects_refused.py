@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ import offcam
 from object_runs import below, grow, is_as, send
 from offcam.sync import sinks
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
-from offcam_runs.format import SYNC_NAME
-from offcam_runs.objects.layout import MANIFEST
+from offcam_runs.format import INDEX_NAME, SYNC_NAME
+from offcam_runs.objects import segments
+from offcam_runs.objects.layout import MANIFEST, segment_key
 from offcam_runs.sync.state import read_all
 
 pytest.importorskip("obstore")
@@ -69,6 +72,25 @@ def test_what_was_changed_there_is_not_read(tmp_path, url, video):
     head.write_bytes(head.read_bytes()[:-1] + b"?")
     with pytest.raises(RunFolderError, match="has not the bytes that its name says"):
         offcam.load(url)
+
+
+@pytest.mark.parametrize("name", [f"{INDEX_NAME}-wal", "../other.mp4", "steps"])
+def test_no_file_is_written_but_a_video(tmp_path, url, video, name):
+    run = grow(tmp_path / "run", 0, 1, video)
+    assert send(run, url)
+    place, scratch = Path(url.removeprefix("file://")), tmp_path / "head"
+    manifest = json.loads((place / MANIFEST).read_text())
+    segments.unpack((place / manifest["head"]).read_bytes(), scratch, "head")
+    with closing(sqlite3.connect(scratch)) as head, head:
+        head.execute("UPDATE videos SET file = ?", (name,))
+    data = segments.packed(scratch)
+    (place / segment_key(data)).write_bytes(data)
+    (place / MANIFEST).write_text(json.dumps({**manifest, "head": segment_key(data)}))
+    (clip,) = offcam.load(url).clips
+    assert not Path(clip.fetch()).exists()
+    folder = Path(clip.folder)
+    assert [path.name for path in folder.iterdir()] == [INDEX_NAME]
+    assert not (folder.parent / "other.mp4").exists()
 
 
 def test_a_run_that_is_sent_anew_is_read_anew(tmp_path, url, video):
