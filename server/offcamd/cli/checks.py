@@ -32,6 +32,7 @@ _PROBE_SECONDS = 60
 EXTRAS = {
     "matplotlib": ("offcam plot", "offcam[plot]"),
     "pyarrow": ("offcam export --to parquet", "offcam[parquet]"),
+    "obstore": ("runs in object storage", "offcam[objects]"),
     "pandas": ("offcam.load(...).to_pandas()", "pandas"),
     "polars": ("offcam.load(...).to_polars()", "polars"),
 }

@@ -98,7 +98,7 @@ def test_what_only_some_verbs_need_is_information(monkeypatch):
 
     monkeypatch.setattr(doctor, "version", version)
     found = {check.name: check for check in doctor._extras()}
-    assert set(found) == {"matplotlib", "pyarrow", "pandas", "polars"}
+    assert set(found) == {"matplotlib", "pyarrow", "obstore", "pandas", "polars"}
     assert {(check.outcome, check.fix) for check in found.values()} == {("ok", "")}
     assert found["matplotlib"].detail == "3.9.0, for offcam plot"
     assert "not installed; if you want offcam export --to parquet: " in found["pyarrow"].detail
