@@ -58,6 +58,7 @@ class Exchange:
         waiting: by stream, what the daemon cannot be told yet: frames in shared memory that an earlier daemon left, and
             what must follow these.
         answers: by token, the last answer to each flush that somebody waits for, None while there is none.
+        encoded: whether a daemon has made a video of this process's frames: by then its encoders are loaded.
         last_heard: when the daemon last said something, by `time.monotonic`; 0 before.
         next_look: when, by `time.monotonic`, a frame that has its credit next takes in what the daemon said.
         held_since: when the first of the frames that are held back in slots was put there.
@@ -78,6 +79,7 @@ class Exchange:
         self.unsettled: set[StreamHolder] = set()
         self.waiting: dict[ClientStream, deque[Lying | OpenClip | EndClip | SaveClip]] = {}
         self.answers: dict[int, Flushed | None] = {}
+        self.encoded = False
         self.last_heard = self.next_look = self.held_since = 0.0
         self._last_probe = 0.0
         self._later: deque[Callable[[], None]] = deque()
@@ -187,6 +189,7 @@ class Exchange:
             self.warn_once(f"the recorder daemon refused this client, nothing more is recorded: {message.text}")
         elif isinstance(message, ClipDone) and (owner := self.owners.get(message.handle)):
             owner.videos.clip_done(message)
+            self.encoded = self.encoded or message.encoded > 0
             if owner.videos.settled:
                 self.unsettled.discard(owner)
 

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from offcam.connection import timeouts
+from offcam.connection import launch, timeouts
 from offcam.connection.shared_memory import Lying, StreamArenas
 from offcam_proto.messages import EndClip, OpenClip
 
@@ -35,6 +35,7 @@ class FrameSender:
         self.arenas = StreamArenas(local=exchange.endpoint.path is not None, client=exchange.session.hello)
         self._budget = timeouts.WAIT_BUDGET_SECONDS
         self._budget_at = time.monotonic()
+        self._loading_budget = timeouts.START_SECONDS
         self._slotless: WeakKeyDictionary[ClientStream, float] = WeakKeyDictionary()  # since when a stream lacks a slot
 
     def send(
@@ -209,7 +210,22 @@ class FrameSender:
         if blocking:
             self._exchange.wait(ready, patience)
         elif not wire.saturated:
-            self._wait_within_budget(ready, patience)
+            late = wire in self._exchange.waiting  # for what a dead daemon left, whose clips may be of an earlier epoch
+            if late or not self._wait_for_encoders(ready):
+                self._wait_within_budget(ready, patience)
+
+    def _wait_for_encoders(self, ready: Callable[[], bool]) -> bool:
+        """Wait as long as a daemon that was just started may load its encoders: see `timeouts.LOADING_SECONDS`.
+
+        Returns whether there was credit in time.
+        """
+        exchange, left = self._exchange, self._loading_budget
+        if exchange.encoded or left < timeouts.LEAST_WAIT_SECONDS or not launch.recent(exchange.endpoint):
+            return False
+        begun = time.monotonic()
+        done = exchange.wait(ready, left)
+        self._loading_budget -= time.monotonic() - begun
+        return done
 
     def _wait_within_budget(self, ready: Callable[[], bool], patience: float) -> None:
         """Wait, but no longer than `timeouts.WAIT_BUDGET_SECONDS` has left; a wait in vain is taken from that."""

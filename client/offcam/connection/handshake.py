@@ -87,13 +87,14 @@ class Handshake:
             raise
 
     def await_first_video(self, wire: ClientStream, seconds: float) -> None:
-        """Wait for a daemon that is still starting when the first video of a process begins. Never raises.
+        """As the first video of a process begins, wait for a daemon that is starting or was just started. Never raises.
 
         On a crowded machine the start takes longer than a constructor waits, and a short script would be over by then.
         """
         first, self._second_chance = self._second_chance, False
         reconnect = self._exchange.reconnect
-        if first and not wire.live and reconnect.starter.running:
+        starting = reconnect.starter.running or launch.recent(self._exchange.endpoint)
+        if first and not wire.live and starting:
             self._exchange.wait(lambda: wire.live or wire.refused is not None or reconnect.hopeless, seconds)
 
     def _connect_with_key(self, deadline: float, *, strict: bool) -> None:

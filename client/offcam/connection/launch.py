@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offcam.connection import elsewhere
+from offcam.connection import elsewhere, timeouts
 from offcam_proto.errors import DaemonNotInstalled, DaemonNotReady, DaemonUnavailable
 
 if TYPE_CHECKING:
@@ -75,6 +75,14 @@ def start_embedded(endpoint: Endpoint, seconds: float) -> None:
             _launch([sys.executable, "-m", "offcamd"], endpoint, environment, until)
         except DaemonNotInstalled as error:
             _start_elsewhere(endpoint, error, until)
+
+
+def recent(endpoint: Endpoint) -> bool:
+    """Whether a daemon of this host has listened for less than `timeouts.LOADING_SECONDS`: its socket is that new."""
+    with contextlib.suppress(OSError):  # the file is gone
+        if endpoint.path is not None:
+            return time.time() - os.stat(endpoint.path).st_mtime < timeouts.LOADING_SECONDS
+    return False
 
 
 @contextlib.contextmanager

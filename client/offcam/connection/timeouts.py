@@ -5,8 +5,8 @@ from __future__ import annotations
 START_SECONDS = 2.0
 """How long the construction of a wrapper waits for a daemon in all: until one is started, answers, and has opened the
 stream. After a wait in vain no construction waits again until the daemon says something: many envs are made in a row.
-Only the first video of a process waits once more, as long again, for a daemon that is still starting: on a crowded
-machine a short script would be over by then."""
+Only the first video of a process waits once more, as long again, for a daemon that is starting or was started just now:
+on a crowded machine a short script would be over by then."""
 
 CERTAIN_SECONDS = 30.0
 """How long construction waits under ``strict=True`` or ``OFFCAM=require``, each time; then it raises."""
@@ -37,6 +37,10 @@ loop."""
 
 WAIT_BUDGET_REFILL = 0.001
 """The share of passing time that is given back to that budget."""
+
+LOADING_SECONDS = 10.0
+"""A daemon that has listened for less than this may still load its encoders. Until a first video of a process is final,
+its steps wait longer for such a daemon's credit: all of them together `START_SECONDS`."""
 
 LEAST_WAIT_SECONDS = 0.001
 """A wait for credit shorter than this is not begun: one poll of the socket takes as long."""
