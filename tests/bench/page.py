@@ -1,6 +1,6 @@
 """``python tests/bench/page.py``: how soon the page shows a long run, in the system's Chromium.
 
-A run of 100,000 episodes and 1,000 clips is made, `offcam view` serves it, and it is opened some times, each with an
+A run of 200,000 episodes and 2,000 clips is made, `offcam view` serves it, and it is opened some times, each with an
 empty cache. Printed are the seconds from the request to the curve, and to the first poster on the screen; then the
 slowest frame while the whole gallery is scrolled through.
 """
@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "web")]
 
 from made import make_run, make_video  # noqa: E402 - of the tests' folder
 
-EPISODES, EVERY = 100_000, 100
+EPISODES, EVERY = 200_000, 100
 TIMES = 5
 
 # Runs before the page's own scripts do; performance.now() counts from the start of the navigation.
@@ -39,7 +39,7 @@ look();
 _SCROLL = """
 async () => {
     let [worst, last] = [0, performance.now()];
-    while (document.querySelectorAll(".card").length < 1000) {
+    while (document.querySelectorAll(".card").length < 2000) {
         window.scrollBy(0, 400);
         await new Promise(requestAnimationFrame);
         const now = performance.now();

@@ -10,7 +10,7 @@ FIRST_PAINT_SECONDS = 2.0
 
 
 @pytest.mark.slow
-def test_a_run_of_100_000_episodes_and_1_000_clips_is_on_the_screen_soon(tmp_path):
+def test_a_run_of_200_000_episodes_and_2_000_clips_is_on_the_screen_soon(tmp_path):
     if not os.environ.get("CI"):
         pytest.importorskip("playwright.sync_api")
         if shutil.which("chromium") is None:

@@ -13,6 +13,8 @@ from fetching import fetch
 from offcam_runs.run_ids import by_id, run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.events import MOST_WAITING, Broadcaster, pause_after
+from offcamd.web.app import STATIC_FOLDER
+from offcamd.web.events import MOST_WAITING, Broadcaster
 from offcamd.web.runs import RunDescriptions
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource
@@ -71,7 +73,18 @@ def test_what_is_kept_by_browsers(client, base):
 
 
 def test_scripts_are_scripts(client):
-    assert client.get("/static/app.js").headers["content-type"].startswith("text/javascript")
+    reply = client.get("/static/app.js")
+    assert reply.headers["content-type"].startswith("text/javascript")
+    assert reply.content == (STATIC_FOLDER / "app.js").read_bytes()
+    assert client.head("/static/app.js").headers["content-length"] == str(len(reply.content))
+
+
+def test_the_page_is_not_sent_again_to_who_has_it(client):
+    for path in ("/", "/static/app.js", "/static/page.css"):
+        tag = client.get(path).headers["etag"]
+        again = client.get(path, headers={"if-none-match": tag})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert client.get(path, headers={"if-none-match": '"another"'}).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import mimetypes
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -15,9 +14,8 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs.json_text import dumps
@@ -31,6 +29,7 @@ from offcamd.web.live import LiveResponse, LiveVideo, LiveVideos
 from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
+from offcamd.web.page_files import PageFiles
 from offcamd.web.params import BadQuery, Query
 from offcamd.web.pins import Pins
 from offcamd.web.reading import AskedRun, NotHere, asked_for
@@ -49,10 +48,6 @@ if TYPE_CHECKING:
 
 STATIC_FOLDER = Path(__file__).with_name("static")
 
-mimetypes.add_type("text/javascript", ".js")  # whatever this host's tables say: browsers run nothing else as a module
-
-_PAGE_HEADERS = {"cache-control": "no-cache"}  # so that the browser asks for a newer version
-
 
 def make_app(
     source: RunSource, host: str, token: str | None = None, *, stopping: Callable[[], bool] = lambda: False
@@ -68,7 +63,7 @@ def make_app(
     api = Api(source, stopping)
     api.look_ahead()
     return Starlette(
-        routes=[*api.routes(), Mount("/static", StaticFiles(directory=STATIC_FOLDER, check_dir=False), name="static")],
+        routes=[*api.routes(), Mount("/static", routes=[Route("/{name}", api.file)])],
         middleware=[Middleware(Headers), Middleware(HostCheck, host=host), Middleware(AccessCheck, token=token)],
         exception_handlers={
             BadQuery: functools.partial(_failed, 400),
@@ -89,6 +84,7 @@ class Api:
     """
 
     def __init__(self, source: RunSource, stopping: Callable[[], bool]) -> None:
+        self._files = PageFiles(STATIC_FOLDER)
         self._source = source
         self._episodes = EpisodeCache()
         self._runs = RunDescriptions(source, ReadAhead(self._episodes).add)
@@ -145,9 +141,13 @@ class Api:
 
     # --- the daemon -------------------------------------------------------------------------------------------
 
-    async def page(self, _request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """The page, at any of its addresses: it reads the address itself."""
-        return FileResponse(STATIC_FOLDER / "index.html", headers=_PAGE_HEADERS)
+        return self._files.answer("index.html", request)
+
+    async def file(self, request: Request) -> Response:
+        """One of the page's own files."""
+        return self._files.answer(request.path_params["name"], request)
 
     async def healthz(self, _request: Request) -> Response:
         """Whether the server answers, and every part of the daemon works."""
