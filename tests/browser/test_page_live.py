@@ -45,6 +45,15 @@ def test_the_picture_of_now_until_somebody_seeks_and_the_next_episode(live, visi
             sees_now(page, env)
             expect(following).to_have_text("Following")
         seen.shot("live")
+        for hidden in ("true", "false"):  # as another tab is looked at meanwhile
+            page.evaluate(
+                f"""() => {{
+                    Object.defineProperty(document, "hidden", {{configurable: true, get: () => {hidden}}});
+                    document.dispatchEvent(new Event("visibilitychange"));
+                }}"""
+            )
+        sees_now(page, env)
+        expect(following).to_have_text("Following")
 
         page.keyboard.press("ArrowLeft")  # somebody looks at what was before
         expect(following).to_have_text("Follow")

@@ -15,15 +15,16 @@ export class Live {
    * @param {HTMLVideoElement} video
    * @param {string} id RUN:KEY
    * @param {number} fps
-   * @param {{grown: (frames: number) => void, ended: () => void, over: () => void}} told
-   *   how many frames it has by now, at most four times a second; that it has its last one; and that it is to be shown anew,
-   *   as its file is whole, could not be read on, or was not looked at for a while
+   * @param {{follows: () => boolean, grown: (frames: number) => void, ended: () => void, over: () => void}} told
+   *   whether its newest picture is what is wanted; how many frames it has by now, at most four times a second; that it has
+   *   its last one; and that it is to be shown anew, as its file is whole, could not be read on, or nobody looked for a while
    */
   constructor(video, id, fps, told) {
     this.video = video;
     this.id = id;
     this.fps = fps;
     this.told = told;
+    this.full = false; // whether the browser takes no more of it, as somebody looks at what was long before
     this.reading = new AbortController();
     this.look = throttle(() => !this.stopped && told.grown(this.frames), LOOK_MS);
     this.hide = () => this.hidden();
@@ -77,9 +78,7 @@ export class Live {
       const buffer = source.addSourceBuffer(type);
       for (let { value, done } = await bytes.read(); !done; { value, done } = await bytes.read()) {
         if (!value) continue;
-        const taken = once(buffer, "updateend");
-        buffer.appendBuffer(value);
-        await taken;
+        await this.take(buffer, value);
         if (this.frames) begun();
         this.look();
       }
@@ -87,7 +86,7 @@ export class Live {
       this.told.grown(this.frames);
       this.told.ended();
     } catch (error) {
-      whole = error instanceof DOMException && error.name === "QuotaExceededError"; // nothing more fits: all of it at its end
+      whole = this.full = isFull(error);
       if (!whole && !this.stopped) console.warn("the live picture broke off:", error);
     } finally {
       URL.revokeObjectURL(url);
@@ -96,6 +95,22 @@ export class Live {
     let recording = !this.stopped;
     while (recording) recording = (await this.recording()) && whole;
     if (!this.stopped) this.told.over();
+  }
+
+  /**
+   * What is long over makes room for what comes, unless somebody looks at it.
+   * @type {(buffer: SourceBuffer, value: Uint8Array<ArrayBuffer>) => Promise<void>}
+   */
+  async take(buffer, value) {
+    const taken = once(buffer, "updateend");
+    try {
+      buffer.appendBuffer(value);
+    } catch (error) {
+      if (!isFull(error) || !this.told.follows()) throw error;
+      this.video.currentTime = (this.frames - 0.5) / this.fps;
+      buffer.appendBuffer(value);
+    }
+    await taken;
   }
 
   /** Whether it is still recorded, a moment later. */
@@ -131,6 +146,9 @@ export class Live {
     this.reading.abort();
   }
 }
+
+/** @param {unknown} error */
+const isFull = (error) => error instanceof DOMException && error.name === "QuotaExceededError";
 
 /** @type {(target: EventTarget, name: string) => Promise<Event>} */
 const once = (target, name) => new Promise((resolve) => target.addEventListener(name, resolve, { once: true }));

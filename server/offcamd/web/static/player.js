@@ -133,7 +133,9 @@ export class Player {
 
   /** Show the picture of now, if it is being recorded. */
   newest() {
-    if (this.live && this.sync.tracks.length) this.sync.toNewest();
+    if (!this.live || !this.sync.tracks.length) return;
+    this.sync.toNewest();
+    if (this.live.full) this.anew(this.shown);
   }
 
   /**
@@ -273,7 +275,7 @@ export class Player {
    */
   async recording(id, clip, video, label) {
     const fps = clip.fps || 30;
-    const live = new Live(video, id, fps, { grown: (frames) => this.sync.grow(frames), ended: () => this.recorded(), over: () => this.anew(id) });
+    const live = new Live(video, id, fps, { follows: () => this.sync.newest || !this.sync.tracks.length, grown: (frames) => this.sync.grow(frames), ended: () => this.recorded(), over: () => this.anew(id) });
     this.live?.stop();
     this.live = live;
     this.entitle(clipTitle(clip), this.page.runName(split(id)[0]));
