@@ -133,7 +133,7 @@ def moving_average(values: ArrayLike, window: int) -> Floats:
     averages = np.full(given.size, math.nan)
     if given.size >= window:
         finite = np.isfinite(given)
-        there = np.cumsum(finite)
+        there = np.cumsum(finite, dtype=np.int32)
         there[window:] -= there[:-window].copy()
         with np.errstate(all="ignore"):
             averages[window - 1 :] = _sums(np.where(finite, given, 0.0), window) / there[window - 1 :]
@@ -208,6 +208,6 @@ def _sums(values: Floats, window: int) -> Floats:
     n = values.size
     blocks = np.pad(values, (0, -n % window)).reshape(-1, window)
     prefix = np.cumsum(blocks, axis=1).ravel()
-    suffix = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
+    suffix = np.cumsum(blocks.ravel()[::-1].reshape(-1, window), axis=1).ravel()[::-1]
     suffix[::window] = 0.0  # such a window is a whole block, which the prefix has
     return prefix[window - 1 : n] + suffix[: n - window + 1]
