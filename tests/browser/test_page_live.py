@@ -44,6 +44,7 @@ def test_the_picture_of_now_until_somebody_seeks_and_the_next_episode(live, visi
         for _ in range(3):
             sees_now(page, env)
             expect(following).to_have_text("Following")
+        expect(page.get_by_role("region", name="Steps")).to_be_hidden()
         seen.shot("live")
         for hidden in ("true", "false"):  # as another tab is looked at meanwhile
             page.evaluate(

@@ -251,7 +251,8 @@ export class Gallery {
       clip.verified === false && clip.state !== "recording" ? "not as it was" : null,
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
-    const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
+    const live = clip.live !== null && playsLive;
+    const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon(live ? "play" : "film"), live ? "see it now" : clip.state === "recording" ? "being recorded" : "no video"));
     const pin = !exported && clip.video && control("pin", `${clip.pin ? "Unpin" : "Pin"} ${title} (s)`, () => this.turn(id), { "aria-pressed": String(Boolean(clip.pin)) });
     const seconds = clip.duration_seconds;
     const length = seconds ? h("span.length", {}, seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds).replace(/\.\d+$/, "")) : null;
@@ -259,7 +260,7 @@ export class Gallery {
     return h(
       "li.card",
       { dataset: end ? { id, end } : { id } },
-      h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video && !(clip.live && playsLive), "aria-label": clip.live ? `Watch ${title} as it is recorded` : `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
+      h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video && !live, "aria-label": live ? `Watch ${title} as it is recorded` : `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
       h(
         "div.facts",
         {},

@@ -187,8 +187,9 @@ export class Player {
    */
   async accompany(id) {
     const { clip, asked } = this;
-    if (!clip && numberOf(split(id)[1]) === null) {
-      this.host.classList.remove("traced"); // there is no such clip
+    if (this.live || (!clip && numberOf(split(id)[1]) === null)) {
+      this.host.classList.remove("traced"); // they are written in blocks, later; or there is no such clip
+      this.traces.show(null);
       return null;
     }
     if (clip?.episodes.length === 1 && numberOfClip(id) === null) callIt(id, clip.episodes[0].number);
