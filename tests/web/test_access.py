@@ -12,9 +12,8 @@ import made
 from fetching import fetch
 from offcam_runs.run_ids import by_id, run_id
 from offcamd.config.values import HttpAddress
-from offcamd.web.events import MOST_WAITING, Broadcaster, pause_after
 from offcamd.web.app import STATIC_FOLDER
-from offcamd.web.events import MOST_WAITING, Broadcaster
+from offcamd.web.events import MOST_WAITING, Broadcaster, pause_after
 from offcamd.web.runs import RunDescriptions
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource

@@ -47,7 +47,7 @@ UNREAD_SECONDS = 60.0
 """Longest time that its streams stay open because others send so much that what it sent is not read yet."""
 
 _NO_ROOM = "the index of {} cannot be written and too much waits for it: is its disk full?"
-_NOT_OPENED = "nothing of it was recorded: the index cannot be written and too much waits for it: is its disk full?"
+_NOT_OPENED = "nothing of it was recorded: the index cannot be written, and no room is left for more: is its disk full?"
 
 
 class Dispatcher:
