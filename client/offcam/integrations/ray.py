@@ -35,7 +35,7 @@ from offcam import logger
 from offcam.connection.launch import listening, start_embedded
 from offcam.connection.settings import before_first_use, embedded_endpoint
 from offcam.integrations.missing import needs
-from offcam.integrations.ray_sending import Run, Sending
+from offcam.integrations.ray_sending import NodeSending, SentRun
 from offcam.recorder import settings, training
 from offcam.sync import check_tracker
 from offcam.wrappers import arguments
@@ -94,7 +94,7 @@ def record(
     node = f"node-{_node()[:12]}"
     if place is None:
         return offcam.record(env, os.path.join(given, node), **options)
-    run = Run(os.path.join(_on_this_node(place), node), place.below(node).url)
+    run = SentRun(os.path.join(_on_this_node(place), node), place.below(node).url)
     recorded = offcam.record(env, run.folder, **options)
     if settings.enabled():
         _recorder(_node()).send.remote(run, str(ray.get_runtime_context().get_job_id()))
@@ -183,7 +183,7 @@ class Recorder:
     def __init__(self, node: str) -> None:
         directory = os.path.dirname(str(embedded_endpoint().path))
         self._endpoint = parse_endpoint(f"ipc://{directory}/ray-{node[:12]}.sock", "the recorder's address")
-        self._sending = Sending()
+        self._sending = NodeSending()
         threading.Thread(target=self._watch, name="offcam-ray", daemon=True).start()
 
     def address(self) -> str:
@@ -195,7 +195,7 @@ class Recorder:
         start_embedded(self._endpoint, ANSWER_SECONDS)
         return self._endpoint.url
 
-    def send(self, run: Run, job: str) -> None:
+    def send(self, run: SentRun, job: str) -> None:
         """Send a run that a job records, from now on."""
         self._sending.add(run, job)
 
@@ -204,7 +204,7 @@ class Recorder:
         self._sending.end()
 
     def left(self) -> dict[str, bool]:
-        """See `Sending.left`."""
+        """See `NodeSending.left`."""
         return self._sending.left()
 
     def _watch(self) -> None:

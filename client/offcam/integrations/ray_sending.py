@@ -10,7 +10,7 @@ from offcam.sync import Sync
 from offcam_runs.sync.process import SyncRequest, parse_place
 
 
-class Run(NamedTuple):
+class SentRun(NamedTuple):
     """A run that is to be sent.
 
     Attributes:
@@ -22,7 +22,7 @@ class Run(NamedTuple):
     to: str
 
 
-class Sending:
+class NodeSending:
     """Processes that send runs, until `end`. Thread-safe.
 
     A process that has ended early, as by a kill, is started again by `look`; it goes on where the storage says that
@@ -31,11 +31,11 @@ class Sending:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: dict[Run, str] = {}  # of runs that are being recorded, the job that records
-        self._processes: dict[Run, Sync] = {}
-        self._ended: dict[Run, Sync] = {}  # of runs whose end was said
+        self._jobs: dict[SentRun, str] = {}  # of runs that are being recorded, the job that records
+        self._processes: dict[SentRun, Sync] = {}
+        self._ended: dict[SentRun, Sync] = {}  # of runs whose end was said
 
-    def add(self, run: Run, job: str) -> None:
+    def add(self, run: SentRun, job: str) -> None:
         """Send a run from now on. A job begins a session, for which there is another process."""
         with self._lock:
             if self._jobs.get(run) != job:
@@ -60,7 +60,7 @@ class Sending:
             for run in list(self._jobs):
                 self._end(run)
 
-    def _end(self, run: Run) -> None:
+    def _end(self, run: SentRun) -> None:
         self._jobs.pop(run, None)
         process = self._processes.pop(run, None)
         if process is not None:
@@ -76,7 +76,7 @@ class Sending:
             return {run.to: process.running for run, process in self._ended.items()}
 
 
-def _started(run: Run, *, follow: bool) -> Sync:
+def _started(run: SentRun, *, follow: bool) -> Sync:
     tracker, options = parse_place(run.to)
     owner = os.getpid() if follow else 0
     return Sync(SyncRequest(folder=run.folder, tracker=tracker, options=options, follow=follow, owner=owner))

@@ -90,7 +90,7 @@ def test_pictures_of_a_real_env(folder, mode):
     play(env, 60, disabled=mode is AutoresetMode.DISABLED, seed=3)
     env.close()
     twin = RecordVideo(SyncVectorEnv(made, autoreset_mode=mode), folder.parent / "twin", record_envs=[2],
-                       episode_trigger=always, steps=True)  # fmt: skip
+                       episode_trigger=always, steps=True, overflow="block")  # fmt: skip
     play(twin, 60, disabled=mode is AutoresetMode.DISABLED, seed=3)
     twin.close()
     names = films.videos(folder)
