@@ -54,7 +54,7 @@ RunsArgument = Annotated[
         metavar="FOLDER",
         help="Run folders, folders that hold run folders, or where runs were sent to, as s3://bucket/run.",
         parser=str,  # of a path, two slashes would be one
-        callback=folders_of,
+        callback=lambda given: folders_of(given),  # noqa: PLW0108 - Python 3.10's Sequence[str] is a class to typer
         show_default=False,
     ),
 ]
