@@ -49,19 +49,18 @@ def folders_of(given: Sequence[str]) -> list[Path]:
 
 
 RunsArgument = Annotated[
-    list[Path],
+    list[str],  # of a path, two slashes would be one
     typer.Argument(
         metavar="FOLDER",
         help="Run folders, folders that hold run folders, or where runs were sent to, as s3://bucket/run.",
-        parser=str,  # of a path, two slashes would be one
-        callback=lambda given: folders_of(given),  # noqa: PLW0108 - Python 3.10's Sequence[str] is a class to typer
         show_default=False,
     ),
 ]
+"""To be given to `folders_of`."""
 
 
 def list_folders(
-    folders: RunsArgument,
+    named: RunsArgument,
     as_json: JsonOption = False,
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,
     pinned: Annotated[bool, typer.Option("--pinned", help="Only the videos that were pinned, and why.")] = False,
@@ -81,6 +80,7 @@ def list_folders(
         run = read_run(folder, wanted)
         return Listing(run, len(run.clips), len(run.episodes))
 
+    folders = folders_of(named)
     found = over_runs(folders, look, show=show_listing, to_json=listing_as_dict, as_json=as_json)
     if None in found:
         raise typer.Exit(exit_codes.CANNOT)

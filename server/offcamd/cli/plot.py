@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from offcam_proto.errors import ConfigError
-from offcamd.cli.folders import RunsArgument
+from offcamd.cli.folders import RunsArgument, folders_of
 from offcamd.cli.options import JsonOption, SessionOption, file_to_write, require, say_written
 from offcamd.cli.text import counted
 
@@ -24,7 +24,7 @@ ENDINGS = (".png", ".svg", ".pdf")
 
 
 def plot(
-    folders: RunsArgument,
+    named: RunsArgument,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The figure: FILE.png, .svg or .pdf; - is stdout, as PNG.")
     ] = Path("plot.png"),
@@ -78,7 +78,7 @@ def plot(
     from offcamd.process.atomic_file import replacing
     from offcamd.reports.plot import FigureStyle, draw
 
-    lines = _lines(folders, session_of(session), group=group)
+    lines = _lines(folders_of(named), session_of(session), group=group)
     with replacing(output, ending) as file:
         look = FigureStyle(
             axis=axis, window=window, statistic=statistic, confidence=confidence, raw=raw, title=title, value=value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from offcamd.cli.folders import RunsArgument, which_session
+from offcamd.cli.folders import RunsArgument, folders_of, which_session
 from offcamd.cli.options import JsonOption, SessionOption
 from offcamd.cli.text import TextColumn, number, numbers, print_table, printable, say_json, styled
 
@@ -19,7 +19,7 @@ NO_RULE = "nobody said what success is, and no episode has an `is_success`: give
 
 
 def show(
-    folders: RunsArgument,
+    named: RunsArgument,
     as_json: JsonOption = False,
     last: Annotated[
         Optional[int],
@@ -54,7 +54,7 @@ def show(
 
     wanted = session_of(session)
     rule = SuccessRule(success) if success is not None else None
-    runs = [read_run(folder, wanted, last=last) for given in run_folders(folders) for folder in given]
+    runs = [read_run(folder, wanted, last=last) for given in run_folders(folders_of(named)) for folder in given]
     found = {"runs": [_run(run, rule, confidence) for run in runs], "groups": _groups(runs, confidence)}
     if as_json:
         say_json(found)

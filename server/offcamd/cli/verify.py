@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from offcamd.cli.folders import RunsArgument, over_runs
+from offcamd.cli.folders import RunsArgument, folders_of, over_runs
 from offcamd.cli.options import JsonOption
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted, printable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from offcamd.reports.verify import Verification
 
 
-def verify(folders: RunsArgument, as_json: JsonOption = False) -> None:
+def verify(named: RunsArgument, as_json: JsonOption = False) -> None:
     """Decode every video of runs and check it against the index.
 
     Exits with 1 if a video is wrong or could not be checked, 2 if a run cannot be read.
@@ -29,6 +29,7 @@ def verify(folders: RunsArgument, as_json: JsonOption = False) -> None:
         with progress_bar("Decoding") as progress:
             return verify_folder(folder, progress=progress)
 
+    folders = folders_of(named)
     found = over_runs(folders, look, show=show_verdict, to_json=lambda verdict: verdict.as_dict(), as_json=as_json)
     code = exit_codes.CANNOT if None in found else exit_codes.FINE
     if any(verdict is not None and not verdict.ok for verdict in found):

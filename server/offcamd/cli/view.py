@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
-from offcamd.cli.folders import RunsArgument
+from offcamd.cli.folders import RunsArgument, folders_of
 from offcamd.cli.options import JsonOption
 from offcamd.cli.text import counted, printable, say_json
 from offcamd.process.signals import wait_for
@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 
 
 def view(
-    folders: RunsArgument,
+    named: RunsArgument,
     port: Annotated[
         int,
         typer.Option(
@@ -52,6 +52,7 @@ def view(
             f"--http is for `offcam serve`; `offcam view` is on {HOST} alone: give --port, "
             "and reach it from elsewhere with `ssh -L`."
         )
+    folders = folders_of(named)
     for folder in folders:
         check(folder)
     ended = threading.Event()
