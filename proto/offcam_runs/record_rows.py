@@ -50,8 +50,9 @@ UPDATE clips SET offered = :offered, received = :received, encoded = :encoded, d
 WHERE stream_id = :stream_id AND clip = :clip
 """
 
+# A clip that waits for a rule's verdict is encoded, though its state does not say so yet.
 _CLIP_COUNTS = """
-SELECT offered, received, encoded, dropped, complete, state FROM clips
+SELECT offered, received, encoded, dropped, complete, state != 'recording' OR waits IS NOT NULL FROM clips
 WHERE stream_id = :stream_id AND clip = :clip
 """
 
@@ -175,27 +176,27 @@ def settle_clip(
 ) -> FrameCount:
     """Merge a clip's account from the half given and the half that its row may hold."""
     where = {"stream_id": key, "clip": clip}
-    offered, received, encoded, dropped, complete, state = database.execute(_CLIP_COUNTS, where).fetchone()
+    offered, received, encoded, dropped, complete, over = database.execute(_CLIP_COUNTS, where).fetchone()
     known = FrameCount(offered, received, encoded, json.loads(dropped))
     if client is None and complete is not None:
         client = known.client_share()
-    if encoder is None and state != fmt.RECORDING:
+    if encoder is None and over:
         encoder = known.encoder_share()
     count = account(client, encoder)
     database.execute(_SET_COUNTS, Fields(count, dropped=json.dumps(count.dropped), **where))
     return count
 
 
-def known_lost(database: sqlite3.Connection, key: int, clip: int) -> int:
-    """Frames of a clip that are known to be lost; 0 where there is no such clip."""
+def known_lost(database: sqlite3.Connection, key: int, clip: int) -> int | None:
+    """Frames of a clip that are known to be lost; None where there is no such clip."""
     row = database.execute(_CLIP_COUNTS, {"stream_id": key, "clip": clip}).fetchone()
-    return json.loads(row[3]).get(fmt.LOST_DROP, 0) if row else 0
+    return json.loads(row[3]).get(fmt.LOST_DROP, 0) if row else None
 
 
 def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> int:
     """Add a clip's account, or replace an earlier one. Returns how many more frames are known to be lost."""
     share = ClientShare(record.offered, record.dropped)
-    before = known_lost(database, key, record.clip)
+    before = known_lost(database, key, record.clip) or 0
     step, why = record.diverged or (None, None)
     row = Fields(record, stream_id=key, state=fmt.ABORTED, diverged_at=step, diverged_why=why)
     database.execute(_ADD_CLIP_RECORD, row)

@@ -422,15 +422,15 @@ class RunIndex:
         """
         with self.transaction():
             key, _ = self._stream(stream)
-            lost = known_lost(self._db, key, message.clip)
+            said = known_lost(self._db, key, message.clip)
             self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})
             own = {"stream_id": key, "file": file, "state": fmt.RECORDING, "envs": json.dumps(message.envs)}
             reason = saved and f"saved: {saved}"
             facts = Fields(message, **own, rule_id=self.keeping.rule_of(key, message), keep_reason=reason or None)
             self._db.execute(sql.OPEN_CLIP, facts)
-            settle_clip(self._db, key, message.clip)
-            self.keeping.look(key, message.clip)
-            return lost - known_lost(self._db, key, message.clip)
+            still = 0 if said is None else settle_clip(self._db, key, message.clip).dropped.get(fmt.LOST_DROP, 0)
+            self.keeping.opened(key, message)
+            return (said or 0) - still
 
     def clip_goes_on(self, stream: bytes, opening: OpenClip, frames: int, above: int) -> OpenClip:
         """Which clip frames go into that no file has, as their client and its daemon died: see `left_frames`.

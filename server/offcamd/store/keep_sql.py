@@ -13,7 +13,7 @@ WHERE streams.id = :stream_id AND rule = :rule
 """
 RULE = "SELECT rule, state FROM rules WHERE id = :rule_id"
 BOUND = "SELECT bytes FROM rules WHERE id = :rule_id"
-COUNT_LET_GO = "UPDATE rules SET let_go = let_go + 1 WHERE id = :rule_id"
+COUNT_LET_GO = "UPDATE rules SET let_go = let_go + :clips WHERE id = :rule_id"
 NOTE = "UPDATE rules SET state = :state WHERE id = :rule_id"
 RULES = "SELECT id, session, prefix, rule, bytes, state, let_go FROM rules"
 ENTER_RULES = """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from offcam_proto.errors import EncodeError, MalformedMessage
 from offcam_proto.limits import MIB
 from offcam_runs import format as fmt
-from offcam_runs.accounts import EncodedResult, EncoderShare
+from offcam_runs.accounts import EncodedResult
 from offcam_runs.keep.judge import Facts, Judge
 from offcam_runs.keep.rules import unpack
-from offcam_runs.record_rows import Fields, settle_clip
+from offcam_runs.record_rows import Fields
 from offcamd.store import keep_sql as sql
 from offcamd.store.entries import Kept
 from offcamd.store.sql import END_CLIP, REPLACE_CLIPS
@@ -95,6 +96,7 @@ class Keeping:
         self._rules: dict[tuple[int, str], tuple[int, int]] = {}  # by stream and text, its bound of bytes and its id
         self._origins: dict[int, int] = {}  # see `_origin`
         self._judging: set[int] = set()  # rules that have judged an episode in this transaction
+        self._let_go_by: Counter[int] = Counter()  # how many clips each rule has let go in this transaction
         self._bytes: dict[int, int] = {}  # size of the videos that each rule keeps
         self._looked: dict[int, int] = {}  # up to which episode each rule has forgotten those that are of no more use
         self._naming: list[tuple[str, Kept]] = []  # files to be renamed once this is committed
@@ -117,6 +119,11 @@ class Keeping:
             self._rules[key, text] = (keep_bytes, rule)
         return rule
 
+    def opened(self, key: int, opening: OpenClip) -> None:
+        """A clip of a stream was opened: judge its video if the record of that came first."""
+        if opening.keep:
+            self.judge(key, opening.name)
+
     def hold(self, key: int, clip: int, result: EncodedResult) -> bool:
         """Have a whole clip wait for its verdict; False if no rule is to judge it, or it has no file."""
         if result.file is None:  # none of its frames came
@@ -125,7 +132,7 @@ class Keeping:
         return self._db.execute(sql.HOLD, {"stream_id": key, "clip": clip, "waits": waits}).rowcount > 0
 
     def look(self, key: int, clip: int) -> None:
-        """A clip was opened, or its encoder has ended it: apply its rule's verdict if there is one."""
+        """A clip's encoder has ended it: apply its rule's verdict if there is one."""
         name, rule, state = self._db.execute(sql.OF_CLIP, {"stream_id": key, "clip": clip}).fetchone()
         if rule is not None and not self.judge(key, name) and state != fmt.RECORDING:
             self._db.execute(sql.SAY_REASON, {"stream_id": key, "clip": clip, "reason": CUT_OFF})
@@ -281,7 +288,6 @@ class Keeping:
         self._db.execute(END_CLIP, own)
         states = {"replaced": fmt.REPLACED, "recording": fmt.RECORDING}
         self._db.execute(REPLACE_CLIPS, {"file": clip.file, **states, **where})
-        settle_clip(self._db, key, clip.clip, encoder=EncoderShare(result.encoded, result.dropped))
         (stream,) = self._db.execute(sql.STREAM_ID, {"stream_id": key}).fetchone()
         self._naming.append((result.file or "", Kept(bytes.fromhex(stream), clip.clip, clip.file, result.encoded)))
 
@@ -290,11 +296,10 @@ class Keeping:
         where = {"stream_id": key, "clip": clip.clip}
         file = clip.file
         if clip.waits is not None:
-            result = EncodedResult(**json.loads(clip.waits))
-            settle_clip(self._db, key, clip.clip, encoder=EncoderShare(result.encoded, result.dropped))
-            file = result.file
+            file = json.loads(clip.waits)["file"]
         self._db.execute(sql.EVICT, {**where, "evicted": fmt.EVICTED, "file": file})
-        self._db.execute(sql.COUNT_LET_GO, {"rule_id": clip.rule_id})
+        if clip.rule_id is not None:
+            self._let_go_by[clip.rule_id] += 1
         self._removing.append((file or "", (key, clip.clip)))
 
     def _let_go(self, rule: int, number: int, fixed: int | None = None) -> None:
@@ -339,7 +344,7 @@ class Keeping:
             self._let_go(rule, other)
 
     def note(self) -> None:
-        """Store the states of the rules in the index: at the end of each transaction, not for each episode."""
+        """Store what the rules judged and let go in the index: at the end of each transaction, not for each episode."""
         for rule in self._judging:
             judge = self._judge(rule)
             first, last = self._looked.get(rule, -1), judge.count - 1 - REMEMBERED
@@ -351,6 +356,9 @@ class Keeping:
             self._db.executemany(sql.FORGET_CLIP, [{"stream_id": key, "clip": clip} for key, clip in self._gone])
             self._forgotten = len(self._gone)
         self._judging.clear()
+        counts = [{"rule_id": rule, "clips": clips} for rule, clips in self._let_go_by.items()]
+        self._db.executemany(sql.COUNT_LET_GO, counts)
+        self._let_go_by.clear()
 
     # --- behind a transaction -----------------------------------------------------------------------------
 
@@ -367,6 +375,7 @@ class Keeping:
         self._rules.clear()
         self._origins.clear()
         self._judging.clear()
+        self._let_go_by.clear()
         self._looked.clear()
         self._bytes.clear()
         self._forgotten = 0

@@ -97,6 +97,14 @@ def test_a_video_is_judged_once_both_are_there_its_file_and_its_record(first, vi
     assert videos.states == {0: "final"}
 
 
+def test_frames_that_a_video_lost_are_told_though_it_waits_for_its_verdict(videos):
+    one = videos.open(0)
+    videos.encoded(one)
+    applied = videos.index.apply(A, 1, packed(clip(one, name="rl-video-episode-0", offered=FRAMES + 3)))
+    assert applied.lost == [3]
+    assert videos.states == {0: "recording"}
+
+
 def test_episodes_are_judged_in_the_order_of_their_records_whichever_file_is_whole_first(videos):
     rule = pack(names.new_best())
     clips = [videos.open(number, rule=rule) for number in range(3)]
