@@ -1,4 +1,4 @@
-"""What a step costs while something is wrong with the daemon, beside the same loop without a recorder.
+"""What a step costs while something is wrong with the daemon, or a tracker, beside the same loop without a recorder.
 
 Run as ``python tests/bench --faults``. Each measurement is a process of its own, as in `harness`; all cases take
 turns. What happens to the daemon happens between two steps, a third into the loop, and its time is not counted.
@@ -23,12 +23,17 @@ from typing import TYPE_CHECKING, Any
 import agents
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from moody import MoodyTracker, plug  # from the tests
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SLOW_DAEMON = Path(__file__).resolve().parents[1] / "peers" / "slow_daemon.py"
 TOO_SLOW = 10
 WAIT_SECONDS = 120
+BATCH_SECONDS = 10
+"""After which a tracker that hangs is given up, and tried again."""
 
 ALONE = "no recorder"
 CASES = {
@@ -40,7 +45,13 @@ CASES = {
     "stopped": "SIGSTOP a third into the loop, until the loop is over",
     "slow": f"the encoder takes {TOO_SLOW} steps of the loop for each frame; 64 MiB of memory and no spool",
     "slow, spool": "the same with default settings: 512 MiB of memory and a spool of 4 GiB on disk",
+    "tracker": "a healthy daemon, and the run is sent to a tracker that takes all",
+    "tracker hangs": "the same, but the tracker does not answer before the loop is over",
+    "tracker fails": "the same, but the tracker answers 500 until the loop is over",
 }
+MOODS = {"tracker": "well", "tracker hangs": "hang", "tracker fails": "500"}
+"""Of each case with a tracker, how that is during the loop."""
+
 TITLES = (
     "case", "p99", "added p99", "longest", "added longest", "first", "mean", "offered", "encoded", "dropped",
 )  # fmt: skip
@@ -114,7 +125,7 @@ def text(runs: list[dict[str, Any]], env_id: str, steps: int) -> list[str]:
         "which the cases take turns, each in a process of its own. Added: against the p99 and the longest step of",
         f"{ALONE!r} in the same repetition. First: the longest of the first {FIRST_STEPS} steps. The last three are",
         "frames, all accounted for.",
-        *(f"  {case:<12}{what}" for case, what in CASES.items()),
+        *(f"  {case:<14}{what}" for case, what in CASES.items()),
     ]  # fmt: skip
 
 
@@ -185,7 +196,8 @@ def work(order: Order) -> dict[str, Any]:
         recorded = _Rendering(env)
         if order.case != ALONE:
             offcam = importlib.import_module("offcam")
-            recorded = offcam.record(env, order.folder + "/run", every=1)
+            tracker = stack.enter_context(_tracker(order))
+            recorded = offcam.record(env, order.folder + "/run", every=1, sync=tracker)
         times = _loop(recorded, plan, daemons)
         result = {
             "case": order.case,
@@ -200,6 +212,25 @@ def work(order: Order) -> dict[str, Any]:
                 pass
         recorded.close()
     return {**result, **_accounts(Path(order.folder) / "run")}
+
+
+@contextlib.contextmanager
+def _tracker(order: Order) -> Iterator[str | None]:
+    """What to send to in a case, None where it has no tracker; in the end it is well, and must have all episodes."""
+    if order.case not in MOODS:
+        yield None
+        return
+    folder = Path(order.folder)
+    plug(folder / "plugged")
+    sys.path.insert(0, str(folder / "plugged"))
+    tracker = MoodyTracker(folder / "tracker")
+    tracker.be(MOODS[order.case])
+    try:
+        yield f"{tracker.to},timeout={BATCH_SECONDS}"
+        tracker.be("well")
+        tracker.wait("episode", len(importlib.import_module("offcam_runs.run").read_run(folder / "run").episodes))
+    finally:
+        tracker.kill()
 
 
 class _Rendering(agents.gym.Wrapper[Any, Any, Any, Any]):

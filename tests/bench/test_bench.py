@@ -117,10 +117,11 @@ def test_the_pieces_are_measured(tmp_path: Path) -> None:
 def test_a_daemon_in_trouble_is_measured(tmp_path: Path) -> None:
     report = run("--faults", "--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1", folder=tmp_path)
     alone, *rows = report["rows"]
+    trackers = ("tracker", "tracker hangs", "tracker fails")
     assert alone["case"] == "no recorder"
     assert alone["offered"] == 0
     assert [row["case"] for row in rows] == [
-        "healthy", "none", "killed", "replaced", "stopped", "slow", "slow, spool"
+        "healthy", "none", "killed", "replaced", "stopped", "slow", "slow, spool", *trackers
     ]  # fmt: skip
     for row in rows:
         assert row["offered"] == row["encoded"] + row["dropped"] > STEPS
