@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from offcam_proto.errors import ConfigError, NotReplayable
@@ -46,8 +47,7 @@ def register(env: str | type, *, state: Callable[[Any], object], restore: Callab
 
 def of(env: Any) -> Iterator[tuple[str, Hook]]:  # noqa: ANN401 - the base env
     """The hooks that are registered for an env, with their names."""
-    names = [_name(kind) for kind in type(env).__mro__]
-    names.append(getattr(getattr(env, "spec", None), "id", ""))
+    names = (*_names(type(env)), getattr(getattr(env, "spec", None), "id", ""))
     return ((name, _hooks[name]) for name in names if name in _hooks)
 
 
@@ -69,6 +69,12 @@ def give_back(env: Any, kept: dict[str, Any]) -> None:  # noqa: ANN401 - the bas
                 f"offcam.replay.register was not called for {name!r} in this process: call it where the env is defined"
             )
         known[name].restore(env, state)
+
+
+@lru_cache(maxsize=256)
+def _names(kind: type) -> tuple[str, ...]:
+    """The names of an env's class and of its base classes."""
+    return tuple([_name(each) for each in kind.__mro__])
 
 
 def _name(kind: type) -> str:
