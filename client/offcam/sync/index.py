@@ -41,14 +41,10 @@ _ROW: Final = "SELECT rowid, clip, state, complete, ended FROM clips WHERE strea
 _READY: Final = f"""
 SELECT count(*) FROM clips WHERE stream_id = :key AND clip > :seen AND (state IN {_WHOLE} OR {_CUT_OFF})
 """  # noqa: S608 - as above
-_NUMBER: Final = """
-SELECT count(*) FROM episodes WHERE stream_id IN ({}) AND id < (
-    SELECT min(id) FROM episodes WHERE stream_id = :stream_id AND episode = :episode AND env_index = :env_index
-)
+_ID: Final = """
+SELECT min(id) FROM episodes WHERE stream_id = :stream_id AND episode = :episode AND env_index = :env_index
 """
-_KNOWN: Final = """
-SELECT 1 FROM episodes WHERE stream_id = :stream_id AND episode = :episode AND env_index = :env_index LIMIT 1
-"""
+_BEFORE: Final = "SELECT count(*) FROM episodes WHERE stream_id IN ({}) AND id < :id"
 _BEHIND: Final = "SELECT count(*) FROM episodes WHERE +stream_id IN ({}) AND id > :seen AND id <= :last"
 _FIRST: Final = """
 SELECT started + ifnull(duration, 0) FROM episodes
@@ -151,8 +147,9 @@ def look(run: RunFacts, position: Position) -> Unsent:
         ready = [row for row in rows if row.final]
         behind = {"seen": position.last_id, "last": last}
         first = database.execute(_FIRST.format(own), behind).fetchone()
+        alone = len(streams) == len(every)  # all episodes are of this session, so that there is no need to count them
         waiting = 0
-        if first and len(streams) == len(every):  # all streams are of this session, so there is no need to count
+        if first and alone:
             waiting = last - position.last_id
         elif first:
             (waiting,) = database.execute(_BEHIND.format(own), behind).fetchone()
@@ -160,7 +157,7 @@ def look(run: RunFacts, position: Position) -> Unsent:
         row = None
         batch = _episodes(database, streams, position, last) if waiting else None
         if batch is None and (row := next_clip(position, ready)) is not None:
-            batch = Batch(last_id=position.last_id, clip=_clip(database, run, streams, row))
+            batch = Batch(last_id=position.last_id, clip=_clip(database, run, streams, row, alone=alone))
         live = any(each.state == fmt.LIVE for each in streams.values()) or any(row.open for row in rows)
     times = [each for each in (*(first or ()), *(row.ended for row in ready)) if each is not None]
     over = batch is None and not (live and writer_of(Path(run.folder)))
@@ -219,7 +216,7 @@ def _ready(database: sqlite3.Connection, key: int, stream: Stream, position: Pos
 
 
 def _episodes(database: sqlite3.Connection, streams: dict[int, Stream], position: Position, last: int) -> Batch:
-    condition = f"stream_id IN ({', '.join(map(str, streams))}) AND id > :after AND id <= :last"
+    condition = f"+stream_id IN ({', '.join(map(str, streams))}) AND id > :after AND id <= :last"
     values = {"after": position.last_id, "last": last}
     table = read_episodes(database, list(streams), condition, values, limit=MOST_EPISODES)
     rows: list[dict[str, Any]] = [
@@ -237,10 +234,13 @@ def _episodes(database: sqlite3.Connection, streams: dict[int, Stream], position
     return Batch(numbered(position, rows), last_id=int(table.number[-1]) + 1)
 
 
-def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream], row: ClipRow) -> ClipSent | None:
+def _clip(
+    database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream], row: ClipRow, *, alone: bool
+) -> ClipSent | None:
     """What a tracker gets of a clip; None where its file is gone, or has no name that trackers take for a video's.
 
     The latter is so for a clip that was cut off when a whole video had its name already: its file stays a ``.part``.
+    ``alone`` says that the index has no other session.
     """
     clips = read_clips(database, run.folder, "place = :place", {"place": row.place})
     if not clips or not (clips[0].file or "").endswith(fmt.VIDEO_EXTENSION):
@@ -252,9 +252,11 @@ def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream
     key = next((key for key, each in streams.items() if each.stream == shown), 0)
     episode = {"stream_id": key, "episode": clip.episode, "env_index": clip.envs[0] if clip.envs else 0}
     number = clip.episode
-    if database.execute(_KNOWN, episode).fetchone():
-        own = ", ".join(map(str, streams))
-        (number,) = database.execute(_NUMBER.format(own), episode).fetchone()
+    (place,) = database.execute(_ID, episode).fetchone()
+    if place is not None and alone:
+        number = place - 1
+    elif place is not None:
+        (number,) = database.execute(_BEFORE.format(", ".join(map(str, streams))), {"id": place}).fetchone()
     return ClipSent(
         stream=row.stream,
         clip=row.clip,
