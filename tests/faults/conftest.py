@@ -34,3 +34,11 @@ def agents(daemons: Daemons, stack: ExitStack, tmp_path: Path) -> Agents:
     place = tmp_path / "agents"
     place.mkdir()
     return Agents(stack, place)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The warnings of this process's client, in order."""
+    texts: list[str] = []
+    monkeypatch.setattr("offcam.logger.warn", texts.append)
+    return texts

@@ -369,6 +369,38 @@ def test_what_a_daemon_had_moved_to_disk_is_recorded_by_the_next_one(kills, ends
     daemons.stop()
 
 
+@pytest.mark.parametrize("way", ["flush", "close"])
+def test_so_is_what_lies_on_disk_alone(way, daemons, tmp_path, said):
+    """The video is over, and the daemon dies when it has encoded all that lay in memory."""
+    gate, folder = tmp_path / "gate", tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0.05", "--gate", str(gate))
+    env = offcam.record(Barcode(100, Look(HEIGHT, WIDTH)), str(folder), every=1, overflow="block")
+    connection, wire = begun(env)
+    while not env.step(0)[2]:
+        pass
+    wait_until(lambda: daemons.stats()["spool_bytes"] > 20 * HEIGHT * WIDTH * 3, "much is on disk")
+    gate.touch()
+    arena = connection.frames.arenas.at(wire)
+    wait_until(lambda: connection.pump() or not arena.lying(), "nothing lies in memory any more")
+    daemons.kill()
+    waiting = len(list(arena.spool.frames()))
+    assert waiting > 10
+    daemons.start(SLOW_DAEMON, "0")
+    if way == "close":
+        env.close()
+    else:
+        assert env.flush()
+    found = shown(folder)
+    lost = lost_of_the_first([(0, number) for number in found])
+    assert found == sorted(set(found))
+    assert len(found) >= 101 - lost - 1, "but one that the muxer had"
+    (text,) = [text for text in said if "another one goes on" in text]
+    assert f"it records {waiting} that lie in shared memory or on disk" in text
+    env.close()
+    films.check(folder)
+    daemons.stop()
+
+
 def test_a_daemon_that_was_replaced_while_nobody_looked_is_found_out(daemons, tmp_path):
     """libzmq is connected to the next one by then, and after an episode's end its client has nothing to say."""
     folder = tmp_path / "run"

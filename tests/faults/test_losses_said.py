@@ -21,14 +21,6 @@ LENGTH = 20
 MIDWAY = 10
 
 
-@pytest.fixture
-def said(monkeypatch):
-    """The warnings of this process's client, in order."""
-    texts = []
-    monkeypatch.setattr("offcam.logger.warn", texts.append)
-    return texts
-
-
 def test_one_warning_for_all_streams(daemons, tmp_path, said):
     daemons.start()
     envs = [offcam.record(Barcode(LENGTH), tmp_path / f"run{number}", every=1) for number in range(3)]

@@ -198,7 +198,7 @@ class Exchange:
         cut = [video for owner in set(self.owners.values()) for video in owner.videos.cut_off()]
         frames = sum(sent for _, sent, _ in cut)
         lying = sum(lying for _, _, lying in cut) if another else 0
-        kept = f"it records {lying} that lie in shared memory; of the others " if lying else ""
+        kept = f"it records {lying} that lie in shared memory or on disk; of the others " if lying else ""
         if not frames:
             return
         names = list(dict.fromkeys(name for name, *_ in cut))

@@ -39,7 +39,7 @@ from offcam_proto.limits import MAX_ARENA_SLOTS, MIB
 from offcam_proto.validation import ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -180,16 +180,19 @@ class Arena:
 
     def leave(self) -> None:
         """Nothing more comes. Frames that a daemon has yet to encode stay for it, or for the next one should it die."""
-        if self._named and self.descriptor >= 0 and not self._left:
+        if self._named and self.descriptor >= 0 and next(self.left(), None) is None:
             remove_arena(self.descriptor, self.token)
         self.release_descriptor()
 
-    @property
-    def _left(self) -> bool:
-        """Whether any frame is left in the arena, or on disk."""
-        with contextlib.suppress(OSError, AttributeError):
-            return bool(self.lying()) or (self.spool is not None and any(self.spool.frames()))
-        return False
+    def left(self) -> Iterator[tuple[int, int]]:
+        """Clip and index of each frame that its daemon has yet to encode: those in the arena, then those on disk.
+
+        One that is just being moved to disk may be in both.
+        """
+        with contextlib.suppress(OSError, AttributeError):  # AttributeError: the memory could not be mapped
+            yield from [(frame.clip, frame.index) for frame in self.lying()]
+            for _, named in self.spool.frames() if self.spool is not None else ():
+                yield named.clip, named.frames[0][0]
 
     def release_descriptor(self) -> None:
         """Close the descriptor: no further daemon can open the memory, which lives until all have let go of it."""
@@ -423,13 +426,14 @@ class StreamArenas:
         return arena if epoch == wire.epoch else None
 
     def left(self, wire: ClientStream) -> bool:
-        """Whether frames lie in a stream's arena."""
-        return bool(self.lying(wire))
+        """Whether frames lie in a stream's arena, or on its daemon's disk."""
+        _, arena = self._arenas.get(wire.info.handle, (0, None))
+        return arena is not None and next(arena.left(), None) is not None
 
     def lying(self, wire: ClientStream) -> Counter[int]:
-        """How many frames lie in a stream's arena, by the number of their clip."""
+        """How many frames lie in a stream's arena and on its daemon's disk, by the number of their clip."""
         _, arena = self._arenas.get(wire.info.handle, (0, None))
-        return Counter([frame.clip for frame in arena.lying()] if arena is not None else ())
+        return Counter([clip for clip, _ in set(arena.left())] if arena is not None else ())
 
     def take_over(self, wire: ClientStream, clips: Container[int] = ()) -> list[Lying]:
         """Offer the arena that a live stream had at an earlier daemon to the current one.
