@@ -41,9 +41,9 @@ def place_bytes(slot_bytes: int) -> int:
     return PIXELS_AT + slot_bytes
 
 
-def spool_name(token: bytes, pid: int) -> str:
-    """Name of the file that a daemon with this process id makes for the arena with a token."""
-    return f"{token.hex()}-{pid}{SPOOL_EXTENSION}"
+def spool_name(token: bytes, pid: int, number: int) -> str:
+    """Name of a file that a daemon with this process id makes for the arena with a token: the first has number 0."""
+    return f"{token.hex()}-{pid}-{number}{SPOOL_EXTENSION}"
 
 
 def pack_name(clip: int, index: int, layouts: tuple[FrameLayout, ...]) -> bytes:

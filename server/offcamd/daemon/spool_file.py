@@ -34,7 +34,7 @@ class SpoolFile:
         folder: the folder that it is made in.
         token: the arena's id.
         slot_bytes: size of the arena's slots.
-        named: whether it has a name, as its arena has. Then it is removed with that.
+        named: whether it has a name, as its arena has. Then it is removed with that, or once nobody here needs it.
 
     Attributes:
         descriptor: the file's descriptor.
@@ -44,13 +44,15 @@ class SpoolFile:
     """
 
     def __init__(self, budget: Budget, folder: Path, token: bytes, slot_bytes: int, *, named: bool = False) -> None:
+        path = None
         if named:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            self.descriptor = os.open(folder / spool_name(token, os.getpid()), flags, 0o600)
+            self.descriptor, path = _made(folder, token)
         else:
             with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
                 self.descriptor = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self.descriptor)
+        weakref.finalize(
+            self, _let_go, self.descriptor, path
+        ).atexit = False  # the next daemon takes what is in it then
         os.pwrite(self.descriptor, token, TOKEN_AT)
         self._budget = budget
         self._place_bytes = place_bytes(slot_bytes)
@@ -113,3 +115,25 @@ class SpoolFile:
                 self._budget.free_spool((self._places - left) * self._place_bytes)
                 self._places, self._free = left, [free for free in self._free if free < left]
                 heapq.heapify(self._free)
+
+
+def _made(folder: Path, token: bytes) -> tuple[int, Path]:
+    """Make a file with a name that no other has. Returns its descriptor and its path.
+
+    Another may have frames of the arena: those of a connection that broke, or of a dead daemon with this process id.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    number = 0
+    while True:
+        path = folder / spool_name(token, os.getpid(), number)
+        try:
+            return os.open(path, flags, 0o600), path
+        except FileExistsError:
+            number += 1
+
+
+def _let_go(descriptor: int, path: Path | None) -> None:
+    os.close(descriptor)
+    if path is not None:
+        with suppress(OSError):  # it is gone with its arena
+            path.unlink()

@@ -114,3 +114,18 @@ def test_it_outlives_whoever_made_it(budget, tmp_path):
     ((place, named),) = client.frames()
     assert b"".join(client.pixels(place, named.layouts)) == pixels(1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_with_a_name_leaves_the_frames_of_another_alone_until_nobody_needs_them(budget, tmp_path):
+    """Its client offers the same arena over a new connection, while frames of the old one wait."""
+    first = SpoolFile(budget, tmp_path, TOKEN, SLOT_BYTES, named=True)
+    moved = move(first, 1)
+    second = SpoolFile(budget, tmp_path, TOKEN, SLOT_BYTES, named=True)
+    move(second, 2)
+    del first
+    assert [bytes(part) for part, _ in moved.read()] == [pixels(1)]
+    assert found(second) == {(3, 2): pixels(2)}
+    assert len(list(tmp_path.iterdir())) == 2
+    moved.release()
+    del moved
+    assert len(list(tmp_path.iterdir())) == 1
