@@ -5,9 +5,9 @@
     put() -> tail (memory) -> spool (disk) -> head (memory) -> take()
          `-------- while there is room, and nothing waits behind it --------^
 
-A frame goes straight to the head while the clip's share of memory lasts. From then on frames arrive in the tail, from
-which the pool's spool thread moves them to the spool, which is read back in order. The spool is files without a name
-or, for frames in a client's arena, a file that the client can read, too. No frame overtakes another.
+Frames go on to the head while the clip's share of memory lasts. From then on they stay in the tail, from which the
+pool's spool thread moves them to the spool, which is read back in order. The spool is files without a name or, for
+frames in a client's arena, a file that the client can read, too. No frame overtakes another.
 """
 
 from __future__ import annotations
@@ -69,14 +69,13 @@ class FrameQueue:
     def ready(self) -> bool:
         """Whether `take` has a frame to give."""
         with self._lock:
-            behind = self._tail and self._moving is None
-            return bool(self._head or self._spool.records or behind)
+            return bool(self._head or self._spool.records)
 
     @property
     def overflowing(self) -> bool:
         """Whether `spill` has a frame to move."""
         with self._lock:
-            return bool(self._tail and (self._head or self._spool.records))
+            return bool(self._tail)
 
     @property
     def oldest(self) -> float | None:
@@ -94,12 +93,8 @@ class FrameQueue:
         """
         self._budget.count_memory(sum([frame.nbytes for frame in frames]))
         with self._lock:
-            for frame in frames:
-                behind = self._tail or self._moving or self._spool.records
-                if not behind and self._fits(frame):
-                    self._push(frame)
-                else:
-                    self._tail.append(frame)
+            self._tail.extend(frames)
+            self._refill()
 
     def take(self) -> Frame | None:
         """The next frame, or None if there is none, or it is just being moved to disk. Call `done` with it later.
@@ -108,20 +103,18 @@ class FrameQueue:
             EncodeError: a frame could not be read back from disk. It is still counted, until `discard`.
         """
         with self._lock:
-            if not self._head and not self._spool.records:
-                if self._moving is not None:
-                    return None
-                while self._tail and self._fits(self._tail[0]):
-                    self._push(self._tail.popleft())
             if self._head:
                 frame = self._head.popleft()
                 self._head_bytes -= frame.nbytes
                 self._last_taken = frame.arrived
+                self._refill()
                 return frame
             if not self._spool.records:
                 return None
         frame = self._spool.read()
-        self._last_taken = frame.arrived
+        with self._lock:
+            self._last_taken = frame.arrived
+            self._refill()
         return frame
 
     def done(self, frame: Frame) -> None:
@@ -138,7 +131,7 @@ class FrameQueue:
     def spill(self) -> Spilled:
         """Move the oldest frame of the tail to disk."""
         with self._lock:
-            if not (self._tail and (self._head or self._spool.records)):
+            if not self._tail:
                 return Spilled.NOTHING_TO_MOVE
             frame = self._moving = self._tail.popleft()
         try:
@@ -156,12 +149,14 @@ class FrameQueue:
         self.done(frame)
         with self._lock:
             self._moving = None
+            self._refill()  # `take` may have read the frame already
         return Spilled.MOVED
 
     def _put_back(self, frame: Frame) -> None:
         with self._lock:
             self._tail.appendleft(frame)
             self._moving = None
+            self._refill()
 
     def discard(self) -> int:
         """Drop the queued frames, but not one that is just being moved to disk. Returns how many were dropped."""
@@ -181,11 +176,18 @@ class FrameQueue:
         self.discard()
         self._budget.count_clip(-1)
 
+    def _refill(self) -> None:
+        """Move frames from the tail to the head while that has room and nothing is between them. Under the lock.
+
+        So the next frame is in the tail at no time, and all that is there can go to disk, however long the encoder is
+        busy with the last one.
+        """
+        while self._tail and self._moving is None and not self._spool.records and self._fits(self._tail[0]):
+            frame = self._tail.popleft()
+            self._head.append(frame)
+            self._head_bytes += frame.nbytes
+
     def _fits(self, frame: Frame) -> bool:
         """Whether the head has room. An empty one takes any frame, or a large one could never be encoded."""
         share = self._budget.share if frame.release is None else self._budget.lent_share(frame.nbytes)
         return not self._head or self._head_bytes + frame.nbytes <= share
-
-    def _push(self, frame: Frame) -> None:
-        self._head.append(frame)
-        self._head_bytes += frame.nbytes

@@ -118,6 +118,26 @@ def test_a_tail_that_nothing_waits_before_is_taken_without_a_detour(make) -> Non
     assert h.queue.spill() is Spilled.NOTHING_TO_MOVE
 
 
+def test_all_behind_the_next_frame_can_go_to_disk_while_one_is_being_encoded(make) -> None:
+    """The encoder may need long for it, as for the first, and the clients of the others wait for their credit."""
+    h = make(memory=2 * KB)
+    h.put(6)
+    encoding = h.queue.take()
+    assert h.spill() == [Spilled.MOVED] * 4
+    assert h.released == 4 * KB, "of six frames one is with the encoder, and one is next"
+    h.queue.done(encoding)
+    assert [h.take() for _ in range(6)] == [1, 2, 3, 4, 5, None]
+
+
+def test_what_the_disk_had_no_room_for_goes_there_once_it_has(make) -> None:
+    h = make(memory=2 * KB, disk=KB + 500)
+    h.put(5)
+    assert h.spill() == [Spilled.MOVED, Spilled.NO_ROOM]
+    assert [h.take(), h.take()] == [0, 1], "from memory, and the one from the disk"
+    assert h.spill() == [Spilled.MOVED, Spilled.NO_ROOM]
+    assert [h.take() for _ in range(4)] == [2, 3, 4, None]
+
+
 def test_a_frame_larger_than_the_share_is_still_taken(make) -> None:
     h = make(memory=KB)
     h.put(3)
@@ -294,6 +314,23 @@ def test_a_frame_that_is_just_being_moved_is_waited_for(make, monkeypatch) -> No
     go_on.set()
     mover.join()
     assert h.take() == 4
+
+
+def test_one_behind_a_frame_that_is_read_as_soon_as_it_was_moved_is_next(tmp_path) -> None:
+    taken = []
+
+    def released(_nbytes: int) -> None:
+        if not taken:  # frame 1 was moved, and whoever moved it has not come back
+            taken.extend([queue.take(), queue.take()])
+
+    queue = FrameQueue(Budget(2 * KB, 1000 * KB), tmp_path, released)
+    queue.put([arrived(number, parts(number)) for number in range(3)])
+    assert queue.spill() is Spilled.MOVED
+    taken.append(queue.take())
+    assert [frame.index for frame in taken] == [0, 1, 2]
+    for frame in taken:
+        queue.done(frame)
+    queue.close()
 
 
 @settings(max_examples=60)
