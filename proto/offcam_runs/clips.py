@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from offcam_runs import format as fmt
 from offcam_runs import notebook
-from offcam_runs.objects.copies import fetch_video
+from offcam_runs.objects.copies import fetch_video, open_video
 from offcam_runs.steps.load import steps_of_rows
 
 if TYPE_CHECKING:
@@ -122,6 +123,21 @@ class Clip:
         if self.path is not None and not os.path.exists(self.path):
             fetch_video(self.folder, self.stream_id, self.clip)
         return self.path
+
+    def open(self) -> BinaryIO:
+        """Its file, open for reading in binary; of a video in object storage only what is read of it is fetched.
+
+        Reading, too, raises OSError then, where the storage cannot be reached. For one thread at a time.
+
+        Raises:
+            FileNotFoundError: there is no file.
+            ConfigError, RunFolderError: as `fetch`.
+        """
+        if self.path is not None and not os.path.exists(self.path):
+            found = open_video(self.folder, self.stream_id, self.clip)
+            if found is not None:
+                return io.BufferedReader(found)
+        return open(self.path or self.name, "rb")
 
     @property
     def said_of_steps(self) -> str:

@@ -29,6 +29,7 @@ class S3:
         asked: method and path of each request, in order.
         to_refuse: status codes that the next requests are answered with.
         refuses: the status code that all requests are answered with that are not in ``to_refuse``; None for none.
+        sent: bytes of the bodies of its answers to GET.
         seconds: how long each answer takes at least.
     """
 
@@ -36,6 +37,7 @@ class S3:
         self.asked: list[tuple[str, str]] = []
         self.to_refuse: list[int] = []
         self.refuses: int | None = None
+        self.sent = 0
         self.seconds = 0.0
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
@@ -59,7 +61,9 @@ class S3:
         time.sleep(self.seconds)
         status = self.to_refuse.pop(0) if self.to_refuse else self.refuses
         if status is None:
-            return self._moto(environ, start)
+            body = list(self._moto(environ, start))
+            self.sent += sum(map(len, body)) * (environ["REQUEST_METHOD"] == "GET")
+            return body
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         text, body = ANSWERS[status]
         start(text, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import struct
+import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import s3 as stand_in
 from syncing import EPISODES, EVERY, send_again, train, wait_sent
 
 import commandline
+import fetching
 import offcam
 from made import make_run, make_video
 from offcam.sync import index as run_index
@@ -151,6 +156,35 @@ def test_mistakes_are_said_in_a_line_and_not_tried_again(s3, run, monkeypatch):
     assert said.stderr.startswith(f"offcam: {THERE}/{MANIFEST} is refused")
     s3.refuses = None
     assert send(run)
+
+
+def test_seeking_in_a_long_video_on_the_page_does_not_fetch_it_whole(s3, tmp_path):
+    run = make_run(tmp_path / "run", 1, 1, video=make_video(tmp_path / "video.mp4"))
+    (video,) = run.glob("*.mp4")
+    with video.open("ab") as file:
+        file.write(make_free(12 << 20))
+    with closing(sqlite3.connect(run / INDEX_NAME)) as index, index:
+        index.execute("UPDATE clips SET file_bytes = ?", (video.stat().st_size,))
+    assert send(run)
+    whole = video.read_bytes()
+    with subprocess.Popen([*commandline.COMMAND, "view", THERE, "--json"], stdout=subprocess.PIPE, text=True) as page:
+        try:
+            api = json.loads(page.stdout.readline())["url"] + "/api/runs"
+            (shown,) = fetching.fetch(api).json()["runs"]
+            (clip,) = fetching.fetch(f"{api}/{shown['id']}/clips").json()["clips"]
+            path, before = f"{api}/{shown['id']}/clips/{clip['key']}", s3.sent
+            assert fetching.fetch(f"{path}/poster").status_code == 200
+            for begin in (0, 10 << 20, 5 << 20):
+                answer = fetching.fetch(f"{path}/video", headers={"Range": f"bytes={begin}-{begin + 9999}"})
+                assert (answer.status_code, answer.content) == (206, whole[begin : begin + 10_000])
+            assert 0 < s3.sent - before < 2 << 20
+        finally:
+            page.terminate()
+
+
+def make_free(size):
+    """A box of MP4's that players pass over, of so many bytes."""
+    return struct.pack(">I4s", size, b"free") + bytes(size - 8)
 
 
 def test_several_runs_below_one_place_are_read_together(s3, run, tmp_path):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offcam_proto.errors import ConfigError, NotARunFolder, OffcamError, RunFolderError
 from offcam_runs import format as fmt
@@ -26,6 +26,7 @@ from offcam_runs.objects.layout import (
     place_of,
     segment_key,
 )
+from offcam_runs.objects.ranged import RangedObject
 from offcam_runs.objects.segments import Head, parts_of, put_together, read_head, unpack
 from offcam_runs.objects.store import Missing, ObjectStore
 from offcam_runs.steps import files
@@ -171,17 +172,25 @@ def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int) -> None:
         ConfigError: it is refused.
         RunFolderError: it cannot be reached.
     """
-    place = _place(folder)
-    if place is None:
+    found = _video(folder, stream, clip)
+    if found is None or found.path.exists():
         return
-    name, key = read_head(Path(folder, fmt.INDEX_NAME)).videos.get((stream, clip), ("", ""))
-    path = Path(folder, name)
-    if not key or not _is_video(name) or path.exists():
-        return
-    try:
-        ObjectStore(place).fetch(key, path)
-    except Missing:  # somebody has removed it: the reader says that there is no file
-        return
+    with suppress(Missing):  # somebody has removed it: the reader says that there is no file
+        found.store.fetch(found.key, found.path)
+
+
+def open_video(folder: str | os.PathLike[str], stream: str, clip: int) -> RangedObject | None:
+    """The file of a clip in object storage, of which only what is read is fetched; None where there is none.
+
+    Raises:
+        ConfigError: it is refused.
+        RunFolderError: it cannot be reached.
+    """
+    found = _video(folder, stream, clip)
+    if found is not None:
+        with suppress(Missing):
+            return RangedObject(found.store, found.key)
+    return None
 
 
 def fetch_steps(folder: str | os.PathLike[str], stream: str, number: int) -> None:
@@ -201,6 +210,24 @@ def fetch_steps(folder: str | os.PathLike[str], stream: str, number: int) -> Non
         return
     finally:
         os.close(descriptor)
+
+
+class _StoredVideo(NamedTuple):
+    """Where the file of a clip is in object storage, and where it belongs on this host."""
+
+    store: ObjectStore
+    key: str
+    path: Path
+
+
+def _video(folder: str | os.PathLike[str], stream: str, clip: int) -> _StoredVideo | None:
+    place = _place(folder)
+    if place is None:
+        return None
+    name, key = read_head(Path(folder, fmt.INDEX_NAME)).videos.get((stream, clip), ("", ""))
+    if not key or not _is_video(name):
+        return None
+    return _StoredVideo(ObjectStore(place), key, Path(folder, name))
 
 
 def _is_video(name: str) -> bool:

@@ -91,6 +91,17 @@ class ObjectStore:
             found = self._objects.get(key)
             return bytes(found.bytes()), _tag(found.meta)
 
+    def facts(self, key: str) -> tuple[int, int]:
+        """An object's size in bytes, and when it was written, in nanoseconds since the epoch. Raises as `get`."""
+        with self._explained(key):
+            found = self._objects.head(key)
+            return int(found["size"]), int(found["last_modified"].timestamp()) * 10**9
+
+    def get_range(self, key: str, begin: int, size: int) -> bytes:
+        """So many bytes of an object, from there. Raises as `get`."""
+        with self._explained(key):
+            return bytes(self._objects.get_range(key, start=begin, length=size))
+
     def fetch(self, key: str, path: Path) -> None:
         """Write an object into a file, which is there once it is whole. Raises as `get`, and OSError."""
         descriptor, name = tempfile.mkstemp(prefix=".offcam-", dir=path.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import av
 import av.error
@@ -191,11 +191,11 @@ def iter_frames(path: Path) -> Iterator[Pixels]:
             yield frame.to_ndarray(format="rgb24")
 
 
-def frames_shown(fd: int, name: str, fps: float) -> list[int]:
+def frames_shown(file: BinaryIO, name: str, fps: float) -> list[int]:
     """The numbers of the frames that a video has, from the times at which they are shown; dropped ones are missing.
 
     Args:
-        fd: descriptor of the file, open for reading; it stays open, but its position changes.
+        file: open for reading; it stays open, but its position changes.
         name: of the file, for the error.
         fps: frames per second that the video was made for.
 
@@ -203,7 +203,7 @@ def frames_shown(fd: int, name: str, fps: float) -> list[int]:
         EncodeError: the file cannot be read.
     """
     try:
-        with open(fd, "rb", closefd=False) as file, av.open(file, format="mp4") as video:
+        with av.open(file, format="mp4") as video:
             stream = decodable(video)
             base = _fraction(stream.time_base)
             return sorted(

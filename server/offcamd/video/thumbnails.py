@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import av
 import av.error
@@ -25,11 +25,11 @@ MOST_PIXELS = 48_000_000
 """Most pixels that are decoded for one thumbnail: 200 frames of 600x400, about the distance of two keyframes."""
 
 
-def middle_picture(fd: int, name: str) -> Pixels:
+def middle_picture(file: BinaryIO, name: str) -> Pixels:
     """The picture in the middle of a video, or one before it where decoding up to there would take too long.
 
     Args:
-        fd: descriptor of the file, open for reading; it stays open, but its position changes.
+        file: open for reading; it stays open, but its position changes.
         name: of the file, for the error.
 
     Returns:
@@ -39,7 +39,7 @@ def middle_picture(fd: int, name: str) -> Pixels:
         EncodeError: there is no picture that can be decoded.
     """
     try:
-        with open(fd, "rb", closefd=False) as file, av.open(file, format="mp4") as video:
+        with av.open(file, format="mp4") as video:
             frame = _middle_frame(video)
             if frame is not None:
                 return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)

@@ -42,7 +42,7 @@ class LiveVideo:
     def __init__(self, asked: AskedRun, key: str) -> None:
         self._file = open_recording(asked.folder, key)
         self._path = asked.folder / self._file.name
-        self._growing = GrowingVideo(self._file.fd)
+        self._growing = GrowingVideo(self._file.source.fileno())
         try:
             self.beginning = self._growing.more()
         except OSError:
@@ -65,13 +65,13 @@ class LiveVideo:
     def _named(self) -> bool:
         """Whether the file still has its name: it loses it when the clip is over, whatever becomes of that."""
         try:
-            return os.path.samestat(os.lstat(self._path), os.fstat(self._file.fd))
+            return os.path.samestat(os.lstat(self._path), os.fstat(self._file.source.fileno()))
         except OSError:
             return False
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._file.fd)
+        self._file.close()
 
 
 class LiveVideos:

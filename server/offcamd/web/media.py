@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import email.utils
+import logging
 import os
 import re
 import stat
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,6 +19,7 @@ from starlette.responses import Response
 
 from offcam_proto.errors import ConfigError, EncodeError, RunFolderError
 from offcam_runs import format as fmt
+from offcam_runs.objects.copies import open_video
 from offcam_runs.sessions import ALL
 from offcamd.video.thumbnails import jpeg, middle_picture
 from offcamd.web.lru import LruCache
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
+
+    from offcam_runs.clips import Clip
+
+log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 18
 """Bytes of a video that are read and sent at a time."""
@@ -45,18 +52,22 @@ class OpenFile:
     """An open video.
 
     Attributes:
-        fd: its descriptor, which the owner closes.
+        source: the file, or the object, open for reading, by one thread at a time.
         name: its file name in the folder.
         size: in bytes.
         changed: when it was last written, in nanoseconds since the epoch.
         lasting: whether it never changes: a clip that is recorded anew has another key.
     """
 
-    fd: int
+    source: BufferedReader
     name: str
     size: int
     changed: int
     lasting: bool
+
+    def close(self) -> None:
+        """Close it."""
+        self.source.close()
 
     @property
     def cache_control(self) -> str:
@@ -86,11 +97,21 @@ def open_clip(folder: Path, key: str) -> OpenFile:
     if clip.file is None or clip.state == fmt.RECORDING:
         raise NotHere(f"{clip.name} has no file {'yet: it is being recorded' if clip.file else 'to show'}")
     _check_plain(clip.file)
-    try:
-        clip.fetch()
-    except (ConfigError, RunFolderError) as error:
-        raise NotHere(f"{clip.file} cannot be fetched: {error}") from error
+    if not (folder / clip.file).exists() and (found := _open_object(clip)) is not None:
+        return found
     return _open_file(folder, clip.file)
+
+
+def _open_object(clip: Clip) -> OpenFile | None:
+    """Open the file of a clip in object storage, of which then only what is looked at is fetched; None for no such."""
+    name = str(clip.file)
+    try:
+        found = open_video(clip.folder, clip.stream_id, clip.clip)
+    except (ConfigError, RunFolderError) as error:
+        raise NotHere(f"{name} cannot be fetched: {error}") from error
+    if found is None:
+        return None
+    return OpenFile(source=BufferedReader(found), name=name, size=found.size, changed=found.changed, lasting=True)
 
 
 def open_recording(folder: Path, key: str) -> OpenFile:
@@ -123,7 +144,8 @@ def _open_file(folder: Path, name: str) -> OpenFile:
     if not stat.S_ISREG(facts.st_mode):
         os.close(fd)
         raise NotHere(f"{name} is no file")
-    return OpenFile(fd=fd, name=name, size=facts.st_size, changed=facts.st_mtime_ns, lasting=not is_plain(folder))
+    file = os.fdopen(fd, "rb")
+    return OpenFile(source=file, name=name, size=facts.st_size, changed=facts.st_mtime_ns, lasting=not is_plain(folder))
 
 
 def _open_within(folder: Path, name: str) -> int:
@@ -193,14 +215,22 @@ class VideoResponse(Response):
             at = self._begin if scope["method"] != "HEAD" else self._end
             while at < self._end:
                 size = min(CHUNK_BYTES, self._end - at)
-                chunk = await run_in_threadpool(os.pread, self._file.fd, size, at)
+                chunk = await run_in_threadpool(self._read, size, at)
                 if not chunk:
-                    return  # the file was truncated meanwhile: uvicorn closes the connection
+                    return  # the file was truncated, or its storage fails: uvicorn closes the connection
                 at += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
-            os.close(self._file.fd)
+            self._file.close()
+
+    def _read(self, size: int, at: int) -> bytes:
+        try:
+            self._file.source.seek(at)
+            return self._file.source.read(size)
+        except OSError as error:
+            log.warning("%s could not be read: %s", self._file.name, error)
+            return b""
 
 
 # --- posters ------------------------------------------------------------------------------------------------
@@ -224,11 +254,11 @@ class Posters:
         try:
             return self._kept.get((folder, file.name, file.etag), lambda: self._make(file)), file
         finally:
-            os.close(file.fd)
+            file.close()
 
     def _make(self, file: OpenFile) -> bytes:
         with self._decoding:  # one at a time: the encoders need the processor more
             try:
-                return jpeg(middle_picture(file.fd, file.name), POSTER_SIDE)
+                return jpeg(middle_picture(file.source, file.name), POSTER_SIDE)
             except EncodeError as error:
                 raise NotHere(f"{file.name} has no picture to show: {error}") from error

@@ -225,7 +225,7 @@ class _Writer:
         with suppress(NotHere, OffcamError):
             name = f"{place}/{key}.mp4"
             with (
-                os.fdopen(open_clip(asked.folder, key).fd, "rb") as source,
+                open_clip(asked.folder, key).source as source,
                 (self._folder / name).open("wb") as target,
             ):
                 shutil.copyfileobj(source, target, 1 << 20)

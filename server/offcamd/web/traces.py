@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -217,11 +216,11 @@ def _gaps(asked: AskedRun, film: _Film) -> list[list[int]] | None:
     except NotHere:
         return None
     try:
-        shown = frames_shown(file.fd, file.name, film.fps)
+        shown = frames_shown(file.source, file.name, film.fps)
     except EncodeError:
         return None
     finally:
-        os.close(file.fd)
+        file.close()
     there = np.zeros(film.frames + 1, np.int8)
     there[[frame for frame in shown if 0 <= frame < film.frames]] = 1
     there[-1] = 1

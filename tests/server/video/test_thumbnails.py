@@ -31,12 +31,9 @@ def make(path, keyframes=1000, movflags=""):
 
 def shown(path):
     """Which frame the picture is."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        picture = middle_picture(fd, path.name)
-        os.fstat(fd)  # it stays open
-    finally:
-        os.close(fd)
+    with path.open("rb") as file:
+        picture = middle_picture(file, path.name)
+        assert not file.closed
     assert picture.shape == (HEIGHT, WIDTH, 3)
     return picture.mean() * 219 / 255 / 2
 

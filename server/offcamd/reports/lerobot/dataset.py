@@ -182,7 +182,7 @@ def _look(clip: Clip, name: str, env_id: str) -> _Fit | str:
     path = Path(clip.path)
     try:
         with path.open("rb") as file:
-            frames = frames_shown(file.fileno(), name, clip.fps)
+            frames = frames_shown(file, name, clip.fps)
     except (OSError, EncodeError) as error:
         return f"it cannot be read ({error})"
     steps = clip.steps()
