@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from offcam_runs import format as fmt
 from offcam_runs import notebook
 from offcam_runs.objects.copies import fetch_video, open_video
+from offcam_runs.objects.evicted import read_evicted
 from offcam_runs.steps.load import steps_of_rows
 
 if TYPE_CHECKING:
@@ -114,15 +115,24 @@ class Clip:
         return os.path.join(self.folder, self.file + fmt.PART_EXTENSION * (self.state == fmt.RECORDING))
 
     def fetch(self) -> str | None:
-        """`path`, once its file is there: of a run in object storage it is brought now, any other is left as it is.
+        """Path of its file, once that is there: of one in object storage a copy is brought now, whose path this is.
 
         Raises:
             ConfigError: the object storage refuses it, or obstore is not installed.
             RunFolderError: it cannot be reached.
         """
         if self.path is not None and not os.path.exists(self.path):
-            fetch_video(self.folder, self.stream_id, self.clip)
+            found = fetch_video(self.folder, self.stream_id, self.clip)
+            if found is not None:
+                return str(found)
         return self.path
+
+    @property
+    def evicted(self) -> str | None:
+        """URL of the run in object storage that alone has its file, as its run was sent with a limit; None for none."""
+        if self.path is None or os.path.exists(self.path):
+            return None
+        return read_evicted(self.folder).url_of(self.stream_id, self.clip)
 
     def open(self) -> BinaryIO:
         """Its file, open for reading in binary; of a video in object storage only what is read of it is fetched.
@@ -178,6 +188,8 @@ class Clip:
             numbers.append(self.error)
         if said := self.said_of_steps:
             numbers.append(said)
+        if url := self.evicted:
+            numbers.append(f"evicted, it is in {url}")
         return numbers
 
     def as_html(self, most_bytes: int | None = None) -> str:

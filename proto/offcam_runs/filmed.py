@@ -162,8 +162,10 @@ def _key(clip: Clip) -> str:
 
 
 def _is_there(clip: Clip) -> bool:
-    """Whether the clip's file is there."""
-    return clip.path is not None and clip.state != fmt.RECORDING and os.path.exists(clip.path)
+    """Whether the clip's file is there, or is evicted, which `Clip.fetch` brings."""
+    if clip.path is None or clip.state == fmt.RECORDING:
+        return False
+    return os.path.exists(clip.path) or clip.evicted is not None
 
 
 def _as_episode(clip: Clip, env_index: int) -> Episode:

@@ -46,6 +46,9 @@ SYNC_NAME: Final = "offcam.sync"
 PINS_NAME: Final = "offcam.pins.json"
 """File of the clips that somebody has pinned; see `offcam_runs.pins`."""
 
+EVICTED_NAME: Final = "offcam.evicted.json"
+"""File of the clips whose files are in object storage alone; see `offcam_runs.objects.evicted`."""
+
 TOTALS_KEY: Final = "totals"
 """Followed by a colon and a stream's id: the key in ``meta`` of the totals of its episodes up to one of them."""
 

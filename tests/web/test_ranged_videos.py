@@ -90,6 +90,21 @@ def test_seeking_in_a_long_video_on_the_page_does_not_fetch_it_whole(tmp_path, u
     assert not fetched, "a file that is there is read"
 
 
+def test_a_video_that_is_evicted_is_played_from_there_and_says_so(tmp_path, url, video, look):
+    run = grow(tmp_path / "run", 0, 2, video)
+    assert send(run, f"objects:url={url},local_limit=1")
+    client, base = look(run), f"/api/runs/{run_id(run)}/clips"
+    clips = client.get(base).json()["clips"]
+    assert [clip["evicted"] for clip in clips] == [url, url]
+    assert client.get(f"{base}/{clips[0]['key']}/video").content == video.read_bytes()
+    assert client.get(f"{base}/{clips[0]['key']}/poster").headers["content-type"] == "image/jpeg"
+    assert not list(run.glob("*.mp4"))
+    place = Path(url.removeprefix("file://"))
+    place.rename(tmp_path / "away")
+    reply = client.get(f"{base}/{clips[1]['key']}/video")
+    assert (reply.status_code, "there is no folder" in reply.json()["error"]) == (404, True)
+
+
 def test_a_video_is_opened_in_a_notebook_and_decoded_from_a_moment_on(tmp_path, url, long_video, fetched):
     run = grow(tmp_path / "run", 0, 1, long_video)
     assert send(run, url)

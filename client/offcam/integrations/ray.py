@@ -38,6 +38,7 @@ from offcam.integrations.missing import needs
 from offcam.integrations.ray_sending import NodeSending, SentRun
 from offcam.recorder import settings, training
 from offcam.sync import check_tracker
+from offcam.sync.local_limit import check_limit
 from offcam.wrappers import arguments
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.errors import ConfigError, DaemonUnavailable
@@ -70,6 +71,8 @@ HOME: Final = "~/offcam-runs"
 def record(
     env: Env[Any, Any] | VectorEnv[Any, Any, Any],
     folder: arguments.Folder,
+    *,
+    local_limit: str | None = None,
     **options: Any,  # noqa: ANN401 - as of `offcam.record`
 ) -> Any:  # noqa: ANN401 - likewise
     """As `offcam.record`, through this node's recorder.
@@ -79,22 +82,28 @@ def record(
         folder: absolute path, the same on all nodes, or the URL of a place in object storage. Each node makes its own
             run folder in it, ``node-<id>``, as the index of a run has one writer. All verbs take the whole folder or
             URL, `offcam.load` takes ``[folder + "/*"]`` or ``[url]``.
+        local_limit: with a URL, most bytes of each node's run folder, as ``"20GB"``: the oldest videos that are in
+            object storage are removed on the node. By default all stay.
         options: as of `offcam.record`.
 
     Raises:
-        ConfigError: the folder's path is not absolute, the URL is none of object storage, or Ray is not initialized.
+        ConfigError: the folder's path is not absolute, the URL is none of object storage, ``local_limit`` is no size or
+            has no URL, or Ray is not initialized.
     """
     given = arguments.folder(folder)
     place = ObjectPlace.parse(given) if is_url(given) else None
     if place is None:
         _check_absolute(given)
+        if local_limit is not None:
+            raise ConfigError(f"local_limit is for runs in object storage, and {given} is a folder: leave it out")
     else:
         check_tracker(place.url)
+        check_limit(local_limit)
     connect()
     node = f"node-{_node()[:12]}"
     if place is None:
         return offcam.record(env, os.path.join(given, node), **options)
-    run = SentRun(os.path.join(_on_this_node(place), node), place.below(node).url)
+    run = SentRun(os.path.join(_on_this_node(place), node), place.below(node).url, local_limit or "")
     recorded = offcam.record(env, run.folder, **options)
     if settings.enabled():
         _recorder(_node()).send.remote(run, str(ray.get_runtime_context().get_job_id()))

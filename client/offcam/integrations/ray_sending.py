@@ -7,7 +7,7 @@ import threading
 from typing import NamedTuple
 
 from offcam.sync import Sync
-from offcam_runs.sync.process import SyncRequest, parse_place
+from offcam_runs.sync.process import SyncRequest, with_options
 
 
 class SentRun(NamedTuple):
@@ -16,10 +16,12 @@ class SentRun(NamedTuple):
     Attributes:
         folder: its absolute path on this node.
         to: the URL of its place.
+        local_limit: most bytes of its folder, as ``20GB``; empty for any number.
     """
 
     folder: str
     to: str
+    local_limit: str = ""
 
 
 class NodeSending:
@@ -77,6 +79,6 @@ class NodeSending:
 
 
 def _started(run: SentRun, *, follow: bool) -> Sync:
-    tracker, options = parse_place(run.to)
+    tracker, options = with_options(run.to, {"local_limit": run.local_limit or None})
     owner = os.getpid() if follow else 0
     return Sync(SyncRequest(folder=run.folder, tracker=tracker, options=options, follow=follow, owner=owner))

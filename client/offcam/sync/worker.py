@@ -39,6 +39,7 @@ from offcam_runs.sync.state import (
 )
 
 if TYPE_CHECKING:
+    from offcam.sync.core import ClipSent
     from offcam.sync.index import RunFacts, Unsent
     from offcam.sync.sinks.sink import Sink
     from offcam_runs.sync.process import SyncRequest
@@ -195,27 +196,27 @@ class SyncWorker:
     def _finish(self) -> dict[str, Any]:
         """Have the sink make certain that all is sent. Returns the changed fields of the state. Raises as `_send`."""
         assert self.sending is not None  # noqa: S101 - begun
+        changes = dict[str, Any]()
         if self._sink is not None:
             with _Within(self._send_seconds):
                 self._sink.finish()
+            changes |= self._local()
             self._close()
         state = self.sending.state
-        return {"certain": {"position": state.position, "saved": state.saved}} if self._kind.late else {}
+        return changes | ({"certain": {"position": state.position, "saved": state.saved}} if self._kind.late else {})
 
     def _send(self, run: RunFacts, position: Position, found: Unsent) -> None:
         """Have a batch sent, and note that. Raises what the sink does, and TimeoutError where it takes too long."""
         assert self.sending is not None and found.batch is not None  # noqa: S101, PT018 - begun
-        if found.row is not None and (found.batch.clip is None or not os.path.exists(found.batch.clip.path)):
-            after, saved = after_clip(position, found.rows, found.row, gone=True), self.sending.state.saved
+        with _Within(self._send_seconds):
+            if self._sink is None:
+                self._sink = self._kind(run, self._options, self.sending.state.saved)
+            gone = found.row is not None and not self._can_send(found.batch.clip)
+            saved = self.sending.state.saved if gone else self._sink.send(found.batch)
+        if found.row is not None:
+            after = after_clip(position, found.rows, found.row, gone=gone)
         else:
-            with _Within(self._send_seconds):
-                if self._sink is None:
-                    self._sink = self._kind(run, self._options, self.sending.state.saved)
-                saved = self._sink.send(found.batch)
-            if found.row is not None:
-                after = after_clip(position, found.rows, found.row)
-            else:
-                after = after_episodes(position, found.batch)
+            after = after_episodes(position, found.batch)
         self._in_a_row = 0
         left = replace(
             found,
@@ -224,6 +225,15 @@ class SyncWorker:
         )
         where = self._sink.where if self._sink else self.sending.state.where
         self._note(left, position=after.as_dict(), saved=saved, error="", where=where)
+
+    def _can_send(self, clip: ClipSent | None) -> bool:
+        """Whether a clip's file is there, or the sink needs it no more."""
+        assert self._sink is not None  # noqa: S101 - made by `_send`
+        return clip is not None and (os.path.exists(clip.path) or self._sink.has_clip(clip))
+
+    def _local(self) -> dict[str, int]:
+        """The fields of the state that say what is left on this host, where the sink removes some of it."""
+        return {} if self._sink is None or self._sink.local is None else self._sink.local._asdict()
 
     def _note(self, found: Unsent, **changes: Any) -> None:  # noqa: ANN401 - fields of the state
         """Store how far the sending came. If it cannot be stored, the next process sends the batch again."""
@@ -236,7 +246,7 @@ class SyncWorker:
             behind_episodes=found.episodes,
             behind_clips=found.clips,
             behind_since=found.since if found.episodes + found.clips else None,
-            **changes,
+            **(self._local() | changes),
         )
         if state == self.sending.state and self.sending.file.exists():
             return

@@ -16,6 +16,7 @@ from offcam_proto.errors import ConfigError, NotARunFolder, OffcamError, RunFold
 from offcam_runs import format as fmt
 from offcam_runs.discover import MOST_LEVELS
 from offcam_runs.filesystem import write_all
+from offcam_runs.objects.evicted import read_evicted
 from offcam_runs.objects.layout import (
     MANIFEST,
     Manifest,
@@ -165,18 +166,24 @@ def original(folder: str | os.PathLike[str]) -> str | None:
     return None if place is None else place.url
 
 
-def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int) -> None:
-    """Bring the file of a clip into a copy. Nothing for any other folder, and where there is no such object.
+def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int) -> Path | None:
+    """Bring the file of a clip into the copy of its run, where it is in object storage. Returns its path there.
+
+    None where it is not: for any other folder's clip that was not evicted, and where there is no such object.
 
     Raises:
         ConfigError: it is refused.
         RunFolderError: it cannot be reached.
     """
     found = _video(folder, stream, clip)
-    if found is None or found.path.exists():
-        return
-    with suppress(Missing):  # somebody has removed it: the reader says that there is no file
-        found.store.fetch(found.key, found.path)
+    if found is None:
+        return None
+    try:
+        if not found.path.exists():
+            found.store.fetch(found.key, found.path)
+    except Missing:  # somebody has removed it: the reader says that there is no file
+        return None
+    return found.path
 
 
 def open_video(folder: str | os.PathLike[str], stream: str, clip: int) -> RangedObject | None:
@@ -221,13 +228,20 @@ class _StoredVideo(NamedTuple):
 
 
 def _video(folder: str | os.PathLike[str], stream: str, clip: int) -> _StoredVideo | None:
-    place = _place(folder)
+    place, copy = _place(folder), Path(folder)
     if place is None:
-        return None
-    name, key = read_head(Path(folder, fmt.INDEX_NAME)).videos.get((stream, clip), ("", ""))
+        url = read_evicted(folder).url_of(stream, clip)
+        if url is None:
+            return None
+        place = ObjectPlace.parse(url)
+        copy = Path(folder_of(place, cache_folder(os.environ)))
+        if (stream, clip) not in _read_copy(copy / fmt.INDEX_NAME).videos:
+            with suppress(Missing):
+                copied(place)
+    name, key = _read_copy(copy / fmt.INDEX_NAME).videos.get((stream, clip), ("", ""))
     if not key or not _is_video(name):
         return None
-    return _StoredVideo(ObjectStore(place), key, Path(folder, name))
+    return _StoredVideo(ObjectStore(place), key, copy / name)
 
 
 def _is_video(name: str) -> bool:

@@ -61,7 +61,8 @@ SELECT step_blocks.rowid, stream, file, offset, bytes FROM step_blocks JOIN stre
 WHERE step_blocks.rowid > :after AND file IS NOT NULL ORDER BY step_blocks.rowid
 """
 _CLIPS: Final = f"""
-SELECT stream, clip, file, file_bytes FROM clips JOIN streams ON streams.id = stream_id
+SELECT stream, clip, file, file_bytes, clips.state IN {(fmt.FINAL, fmt.RECOVERED)}
+FROM clips JOIN streams ON streams.id = stream_id
 WHERE file IS NOT NULL AND clips.state NOT IN {(fmt.RECORDING, *fmt.HIDDEN_STATES)} ORDER BY clips.rowid
 """  # noqa: S608 - of our own words
 
@@ -90,12 +91,14 @@ class EndedVideo(NamedTuple):
         clip: its number in the stream.
         file: name of the file.
         bytes: its size, as the index has it; None where it is not known.
+        settled: whether it is whole, and no clip's any more that was cut off and may still go on.
     """
 
     stream: str
     clip: int
     file: str
     bytes: int | None
+    settled: bool
 
 
 class Reach(NamedTuple):
@@ -137,7 +140,10 @@ def next_tail(index: sqlite3.Connection, after: Reach) -> tuple[Reach, list[Step
 
 def ended_videos(index: sqlite3.Connection) -> list[EndedVideo]:
     """The files of all clips that have ended and that readers show, in order of opening."""
-    return [EndedVideo(*row) for row in index.execute(_CLIPS)]
+    return [
+        EndedVideo(stream=stream, clip=clip, file=file, bytes=size, settled=bool(settled))
+        for stream, clip, file, size, settled in index.execute(_CLIPS)
+    ]
 
 
 def write_tail(

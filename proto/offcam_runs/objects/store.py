@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote
 
 from offcam_proto.errors import ConfigError, RunFolderError
+from offcam_proto.limits import MIB
 
 if TYPE_CHECKING:
     from offcam_runs.objects.layout import ObjectPlace
@@ -25,6 +28,10 @@ RETRIES: Final = 3
 RETRY_SECONDS: Final = 30
 AT_ONCE: Final = 4
 """Pieces of a large object that are under way at the same time."""
+
+
+PIECE_BYTES: Final = 5 * MIB
+"""Bytes of each piece of a large object but the last: the least that S3 takes."""
 
 
 class Changed(RunFolderError):
@@ -135,7 +142,25 @@ class ObjectStore:
     def put_file(self, key: str, file: Any) -> None:  # noqa: ANN401 - a binary file
         """Write what a file holds from its beginning, in pieces. Raises as the class says."""
         with self._explained(key):
-            self._objects.put(key, file, max_concurrency=AT_ONCE)
+            self._objects.put(key, file, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+
+    def holds(self, key: str, file: BinaryIO) -> bool:
+        """Whether there is an object that has a file's bytes. Raises as the class says.
+
+        By its size and its tag, where that is of MD5 as `put_file` makes it. Any other is read and compared.
+        """
+        try:
+            with self._explained(key):
+                found = self._objects.head(key)
+                if found["size"] != os.fstat(file.fileno()).st_size:
+                    return False
+                if str(found.get("e_tag")).strip('"') in md5_tags(file):
+                    return True
+                file.seek(0)
+                pieces = map(bytes, self._objects.get(key).stream())
+                return all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
+        except Missing:
+            return False
 
     def remove(self, key: str) -> None:
         """Remove an object that nothing leads to any more. Where that cannot be done, it stays."""
@@ -185,6 +210,16 @@ _FIXES: Final = {
 }
 _DENIED: Final = "Permission denied (os error 13)"
 _LONGEST: Final = 300
+
+
+def md5_tags(file: BinaryIO) -> tuple[str, str]:
+    """The tags that S3 gives an object of a file's bytes: of one that was sent as one, and of one sent in pieces."""
+    file.seek(0)
+    whole, pieces = hashlib.md5(usedforsecurity=False), list[bytes]()
+    while piece := file.read(PIECE_BYTES):
+        whole.update(piece)
+        pieces.append(hashlib.md5(piece, usedforsecurity=False).digest())
+    return whole.hexdigest(), f"{hashlib.md5(b''.join(pieces), usedforsecurity=False).hexdigest()}-{len(pieces)}"
 
 
 def _tag(found: Any) -> dict[str, str]:  # noqa: ANN401 - obstore's mapping

@@ -51,6 +51,10 @@ class SyncState:
         failures: how often sending failed.
         error: how it failed the last time; empty once something was sent again.
         error_at: when that was, in seconds since the epoch; None where it never failed.
+        folder_bytes: of all files in the run's folder, where it is sent with a limit for these; else 0.
+        folder_limit: that limit; 0 for none.
+        evicted_clips: how many clips' files were removed there, as they were sent.
+        evicted_bytes: bytes of those.
         over: whether the session was over and all of it was sent.
         pid: of the process that wrote the file.
         updated: when that was, in seconds since the epoch.
@@ -74,6 +78,10 @@ class SyncState:
     failures: int = 0
     error: str = ""
     error_at: float | None = None
+    folder_bytes: int = 0
+    folder_limit: int = 0
+    evicted_clips: int = 0
+    evicted_bytes: int = 0
     over: bool = False
     pid: int = 0
     updated: float = 0.0
@@ -116,7 +124,12 @@ class Sending:
         return {
             **{name: getattr(state, name) for name in shown},
             "lag_seconds": state.lag_seconds(time.time() if now is None else now),
-            **{name: getattr(state, name) for name in ("failures", "error", "error_at", "over")},
+            **{name: getattr(state, name) for name in ("failures", "error", "error_at")},
+            **{
+                name: getattr(state, name)
+                for name in ("folder_bytes", "folder_limit", "evicted_clips", "evicted_bytes")
+            },
+            "over": state.over,
             "working": self.working,
         }
 

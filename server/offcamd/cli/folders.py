@@ -201,6 +201,9 @@ def show_listing(listing: Listing) -> None:
         fetched = sum(1 for _ in Path(listing.run.folder).glob(f"*{VIDEO_EXTENSION}"))
         of = f"{fetched:,} of {counted(listing.clips, 'video')} {'is' if fetched == 1 else 'are'} fetched"
         typer.echo(printable(f"a copy of {url}: {of}, others are when they are looked at"))
+    if evicted := [clip for clip in listing.run.clips if clip.evicted]:
+        which = "1 of these videos is" if len(evicted) == 1 else f"{len(evicted):,} of these videos are"
+        typer.echo(printable(f"{which} evicted, and in {evicted[0].evicted}: fetched when looked at"))
     _say_rows("video" if listing.pins is None else "pinned video", listing.clips, len(listing.run.clips))
     if listing.run.clips:
         _show_clips(listing.run, listing.pins)

@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
 from offcam_proto.errors import ConfigError, OffcamError, SyncFailed
 from offcamd.cli.folders import FoldersArgument, over_runs
 from offcamd.cli.options import JsonOption, SessionOption
-from offcamd.cli.text import counted, printable
+from offcamd.cli.text import counted, printable, size
 from offcamd.process import exit_codes
 
 TRIES = 4
@@ -34,6 +34,15 @@ def sync(
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on until the training is over, however often the tracker fails.")
     ] = False,
+    local_limit: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Of object storage: most bytes of a run's folder, as 20GB. The oldest videos that are there for "
+            "certain are removed here.",
+            metavar="<size>",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
@@ -42,9 +51,9 @@ def sync(
     Exits with 1 where a tracker fails and is given up: the rest is sent the next time.
     """
     from offcam_runs.sessions import ALL, session_of
-    from offcam_runs.sync.process import SyncRequest, parse_place
+    from offcam_runs.sync.process import SyncRequest, with_options
 
-    tracker, options = parse_place(to)
+    tracker, options = with_options(to, {"local_limit": local_limit})
     wanted = session_of(session)
     if wanted == ALL:
         raise ConfigError("sessions are sent one by one: give --session N")
@@ -90,6 +99,9 @@ def _all_sent(said: dict[str, Any]) -> bool:
 def _show(said: dict[str, Any]) -> None:
     sent = f"{counted(said['sent_episodes'], 'episode')} and {counted(said['sent_clips'], 'video')}"
     typer.echo(printable(f"{said['where'] or said['tracker']}: {sent}"))
+    if said["evicted_clips"]:
+        gone = f"{counted(said['evicted_clips'], 'video')} ({size(said['evicted_bytes'])})"
+        typer.echo(f"  {gone} evicted here; the folder has {size(said['folder_bytes'])}")
     if not _all_sent(said):
         left = f"{counted(said['behind_episodes'], 'episode')} and {counted(said['behind_clips'], 'video')}"
         typer.echo(printable(f"  {left} are not sent: {said['error']}"))

@@ -15,7 +15,8 @@ from typing import cast
 from offcam_proto.endpoints import Endpoint, parse_endpoint
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import SECRET_ENDING
-from offcam_proto.limits import KIB, MAX_INT, MIB
+from offcam_proto.limits import MIB
+from offcam_proto.sizes import parse_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,6 @@ class Given:
         return ConfigError(f"{self.source} must be {must}, got {self.value!r}. Fix it, or leave it out.")
 
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
 _HTTP = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
@@ -100,15 +100,10 @@ def integer(low: int, high: int) -> Callable[[Given], int]:
 
 def size(given: Given) -> int:
     """A number of bytes, written with or without a unit."""
-    text = str(given.value).strip()
-    match = _SIZE.fullmatch(text)
-    if not match or type(given.value) is bool or (match[3] and not match[2]):
-        raise given.wrong("a size such as 512MiB, 4GiB or a number of bytes")
-    power = " kmgt".index(match[2].lower() or " ")
-    found = int(float(match[1]) * (KIB if match[3] else 1000) ** power)
-    if found > MAX_INT:
-        raise given.wrong("a size below 8 EiB")
-    return found
+    try:
+        return parse_size(str(given.value))
+    except ValueError as error:
+        raise given.wrong(str(error)) from error
 
 
 def memory_size(given: Given) -> int:

@@ -36,7 +36,8 @@ class Problem:
         file: its name within the folder, or the clip's name if there is no file.
         kind: a word from a closed set. Problems: ``missing_file``, ``bad_name``, ``unreadable``,
             ``frame_count``, ``accounting``, ``timestamps``, ``format``, ``size``, ``leftover_part``,
-            ``unfinished``, ``quarantine``, ``index``, ``unchecked``. Notes: ``recording``, ``unknown_file``.
+            ``unfinished``, ``quarantine``, ``index``, ``unchecked``. Notes: ``recording``,
+            ``evicted``, ``unknown_file``.
         text: what it is, with numbers, and what to do if something can be done.
     """
 
@@ -103,6 +104,8 @@ def verify(
     problems, notes = list(_accounts(run)), list[Problem]()
     (notes if writer else problems).extend(_unfinished(run, writer))
     videos = [clip for clip in run.clips if clip.file is not None and clip.state != fmt.RECORDING]
+    evicted = {str(clip.file): url for clip in videos if (url := clip.evicted)}
+    videos = [clip for clip in videos if clip.file not in evicted]
     clips = frames = 0
     for done, clip in enumerate(videos):
         if progress is not None:
@@ -125,8 +128,9 @@ def verify(
     if progress is not None:
         progress(len(videos), len(videos))
     problems += _leftovers(folder, run, present)
+    notes += _evicted(evicted)
     if not clips:
-        problems += _unchecked(run, {problem.file for problem in problems}, writer)
+        problems += _unchecked(run, evicted.keys() | {problem.file for problem in problems}, writer)
     notes += _unknown(run, present)
     return Verification(clips_checked=clips, frames_checked=frames, problems=problems, notes=notes)
 
@@ -162,6 +166,14 @@ def _missing(folder: Path, name: str) -> Problem | None:
     if not (folder / name).is_file():
         return Problem(name, "missing_file", "is in the index but not in the folder")
     return None
+
+
+def _evicted(urls: dict[str, str]) -> Iterator[Problem]:
+    """A note for each place: its videos are not fetched to be checked, as the disk is to have none of them."""
+    for url in sorted(set(urls.values())):
+        first, *others = (file for file, place in urls.items() if place == url)
+        which = f"and {len(others):,} more are" if others else "is"
+        yield Problem(first, "evicted", f"{which} evicted, and in {url}: `offcam verify {url}` checks what is there")
 
 
 def _video_problems(clip: Clip, info: VideoInfo) -> Iterator[tuple[str, str]]:

@@ -219,7 +219,7 @@ class _Writer:
     def _files(self, asked: AskedRun, clip: dict[str, Any]) -> dict[str, str | None]:
         """Write a clip's video and poster; returns their paths relative to the page."""
         key, place = clip["key"], _place(asked.run)
-        found: dict[str, str | None] = {"video": None, "poster": None, "live": None}
+        found: dict[str, str | None] = {"video": None, "poster": None, "live": None, "evicted": None}
         if not clip["video"]:
             return found
         with suppress(NotHere, OffcamError):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from offcam.sync.local_limit import LocalLimit, check_limit
 from offcam.sync.sinks.sink import Sink
 from offcam_proto.errors import ConfigError, RunFolderError
 from offcam_proto.limits import MIB
@@ -27,7 +28,7 @@ from offcam_runs.objects.store import Changed, Missing, ObjectStore
 from offcam_runs.steps import files
 
 if TYPE_CHECKING:
-    from offcam.sync.core import Batch
+    from offcam.sync.core import Batch, ClipSent
     from offcam.sync.index import RunFacts
 
 LEAST_PAUSE: Final = 5.0
@@ -50,6 +51,7 @@ class Tracker(Sink):
     late: ClassVar[bool] = True
     options: ClassVar[Mapping[str, str]] = {
         "url": "where to, as s3://bucket/runs/{name}; {name} and {host} stand for the folder's and this host's name",
+        "local_limit": "most bytes of the run's folder, as 20GB: the oldest videos that are there are removed here",
     }
 
     @classmethod
@@ -59,6 +61,7 @@ class Tracker(Sink):
         if not options.get("url"):
             raise ConfigError("object storage needs a place: give it by its URL, as s3://bucket/runs/cartpole")
         _place(options["url"], "run")
+        check_limit(options.get("local_limit"))
 
     def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
         super().__init__(run, options, saved)
@@ -67,18 +70,20 @@ class Tracker(Sink):
         self._store = ObjectStore(place, make=True)
         self._began = time.monotonic()
         self._next = 0.0  # when the next manifest may be written
+        limit = check_limit(options.get("local_limit"))
+        self._limit = None if limit is None else LocalLimit(run.folder, self._store, limit)
         self._read()
 
     def send(self, batch: Batch) -> dict[str, Any]:
         """Have all in the storage that there is by now, unless this batch is there already."""
-        clip = batch.clip
-        sent = (
-            batch.last_id <= self._manifest.last_id if clip is None else (clip.stream, clip.clip) in self._head.videos
-        )
-        if not sent:
+        if not (batch.last_id <= self._manifest.last_id if batch.clip is None else self.has_clip(batch.clip)):
             time.sleep(max(self._next - time.monotonic(), 0))  # in that time more comes, which goes along
             self._send_all()
         return {}
+
+    def has_clip(self, clip: ClipSent) -> bool:
+        """Whether a clip is in the storage."""
+        return (clip.stream, clip.clip) in self._head.videos
 
     def finish(self) -> None:
         """Have all in the storage, what no batch tells of, too."""
@@ -149,6 +154,8 @@ class Tracker(Sink):
         self._head = Head(before.run, "", tails, {(each.stream, each.clip): (each.file, key) for key, each in now})
         for key in {key for _, key in known.videos.values()} - {key for key, _ in now}:
             self._store.remove(key)  # its clip was let go, or replaced
+        if self._limit is not None:
+            self.local = self._limit.hold(now)
         return whole and not later
 
     def _commit(self, manifest: Manifest, head: bytes) -> None:

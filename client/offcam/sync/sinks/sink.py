@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
-    from offcam.sync.core import Batch
+    from offcam.sync.core import Batch, ClipSent
     from offcam.sync.index import RunFacts
+    from offcam.sync.local_limit import LocalFiles
 
 
 class Sink(ABC):
@@ -25,6 +26,7 @@ class Sink(ABC):
         late: whether what was sent is certain to outlive this process only once `finish` returns. What was sent after
             that then comes again to the next sink.
         key: what the user can do if the tracker refuses the key (HTTP 401 and 403), after which nothing is tried again.
+        local: what is left of the run on this host, where the sink removes some of it; None where it does not.
         where: where the run is sent to, for people. Set by the constructor.
 
     Args:
@@ -42,6 +44,7 @@ class Sink(ABC):
         self.given = options
         self.saved = dict(saved)
         self.where = ""
+        self.local: LocalFiles | None = None
 
     @classmethod
     def check(cls, tracker: str, options: Mapping[str, str]) -> None:
@@ -62,6 +65,10 @@ class Sink(ABC):
             What the next sink of the same session is given as ``saved``: plain values. They are stored together with
             the position behind the batch, or not at all.
         """
+
+    def has_clip(self, clip: ClipSent) -> bool:  # noqa: ARG002 - for those that know
+        """Whether the tracker has a clip for certain, though its file is gone here."""
+        return False
 
     def finish(self) -> None:  # noqa: B027 - most need nothing
         """All was sent: return once the tracker has it. After this only `close` is called."""

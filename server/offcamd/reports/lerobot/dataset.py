@@ -181,6 +181,7 @@ def _look(clip: Clip, name: str, env_id: str) -> _Fit | str:
         return why or "it has no pictures"
     path = Path(clip.path)
     try:
+        path = Path(clip.fetch() or clip.path)
         with path.open("rb") as file:
             frames = frames_shown(file, name, clip.fps)
     except (OSError, EncodeError) as error:

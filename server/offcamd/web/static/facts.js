@@ -46,6 +46,7 @@ export function clipFacts(clip, frame, several, asked = null) {
     clip.keep_reason !== null && ["Kept as", clip.keep_reason],
     ...said,
     clip.verified !== null && ["Rendered", checked(clip)],
+    clip.evicted !== null && ["Evicted", `its file is in ${clip.evicted}`],
     ["Frame", frame],
     episode && episode.seed !== null && ["Seed", String(episode.seed)],
     episode && ["Wall time", span(episode.duration_seconds)],
