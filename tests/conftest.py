@@ -25,7 +25,7 @@ from commandline import COMMAND, WAIT_SECONDS
 from offcam_proto import host
 from offcamd.process.instance_lock import read_lock
 from offcamd.store import left_frames
-from waiting import POLL_SECONDS
+from waiting import POLL_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,6 +151,11 @@ def _processes_in(root: str) -> list[str]:
     return [line for line in found if "from multiprocessing." not in line]
 
 
+def _launchers_in(root: str) -> list[str]:
+    """Those of these processes that start a daemon, and leave once it listens."""
+    return [line for line in _processes_in(root) if " start --embedded " in line]
+
+
 def _furnish(base: Path) -> dict[str, str]:
     """Make the directories of a user of one's own below ``base`` and return the variables that name them."""
     variables = {"XDG_RUNTIME_DIR": "r", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache", "HOME": "home"}
@@ -212,6 +217,7 @@ def offcam_command(runtime: Path, endpoint: Endpoint) -> Iterator[Callable[..., 
 
     yield run
     _leave()
+    wait_until(lambda: not _launchers_in(str(runtime)), "no daemon is being started for a client that was killed")
     if read_lock(endpoint):
         run("stop")
 
