@@ -121,18 +121,19 @@ def _bring_to(store: ObjectStore, manifest: Manifest, folder: Path) -> None:
     if before.key == manifest.head:
         return
     with tempfile.TemporaryDirectory(prefix=".offcam-", dir=folder) as scratch:
-        head = _fetch_segment(store, manifest.head, Path(scratch, "head"))
+        head = fetch_segment(store, manifest.head, Path(scratch, "head"))
         after = read_head(head)
-        if before.run != after.run or before.tails != after.tails[: len(before.tails)]:
-            _remove_copy(folder)  # it is of another run, or that one was sent anew
+        if before.run != after.run:
+            _remove_copy(folder)  # it is of another run
             before = Head()
-        new = enumerate(after.tails[len(before.tails) :])
+        anew = before.tails != after.tails[: len(before.tails)]  # some were put together, or the run was sent anew
+        new = enumerate(after.tails[0 if anew else len(before.tails) :])
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            tails = list(pool.map(lambda each: _fetch_segment(store, each[1], Path(scratch, str(each[0]))), new))
+            tails = list(pool.map(lambda each: fetch_segment(store, each[1], Path(scratch, str(each[0]))), new))
         for clip, (name, key) in before.videos.items():
             if after.videos.get(clip) != (name, key) and _is_video(name):
                 (folder / name).unlink(missing_ok=True)  # it is another clip's now, or nobody's
-        put_together(index, head, manifest.head, tails)
+        put_together(index, head, manifest.head, tails, anew=anew)
 
 
 def _read_copy(index: Path) -> Head:
@@ -149,7 +150,14 @@ def _remove_copy(folder: Path) -> None:
     shutil.rmtree(folder / files.FOLDER, ignore_errors=True)
 
 
-def _fetch_segment(store: ObjectStore, key: str, file: Path) -> Path:
+def fetch_segment(store: ObjectStore, key: str, file: Path) -> Path:
+    """Write a segment into a file, which is returned.
+
+    Raises:
+        ConfigError: it is refused.
+        Missing: there is none.
+        RunFolderError: it cannot be reached, or is damaged.
+    """
     data, where = store.get(key), f"{store.place.url}/{key}"
     if segment_key(data) != key:
         raise RunFolderError(f"{where} has not the bytes that its name says: somebody has changed it")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offcam_proto.errors import RunFolderError
@@ -26,11 +27,19 @@ MOST_EPISODES: Final = 50_000
 MOST_STEPS: Final = 32 * MIB
 """Most bytes of steps that a tail tells of, unless one block is larger."""
 
+MOST_SMALL_TAILS: Final = 32
+"""Most small tails in a row: more are put together into one."""
+
+SMALL_TAIL: Final = MIB
+"""Bytes of a packed tail below which it is small."""
+
 HEAD_KEY: Final = "head"
 """Key in ``meta``, of the copy of an index, of the head that it is of."""
 
 _GROWING: Final = ("episodes", "step_blocks")
 """Tables to which rows are added, and nothing else is done. The others are in the head."""
+
+_TAIL: Final = (*_GROWING, "parts")
 
 _HEAD: Final = ("meta", "streams", "clips", "rules", "judged", "dropped_steps", "quarantine")
 _OWN: Final = (
@@ -138,6 +147,21 @@ def next_tail(index: sqlite3.Connection, after: Reach) -> tuple[Reach, list[Step
     return Reach(int(last_id), int(last_block)), parts
 
 
+def to_merge(tails: Sequence[str], sizes: Mapping[str, int]) -> tuple[int, int] | None:
+    """Which tails are to become one: the place of the first, and the one behind the last; None where none are.
+
+    Args:
+        tails: keys of all tails, in order.
+        sizes: by key, bytes of those that are in the storage.
+    """
+    small = [sizes.get(key, SMALL_TAIL) < SMALL_TAIL for key in tails]
+    stretches = [
+        [place for place, _ in group] for is_small, group in groupby(enumerate(small), lambda at: at[1]) if is_small
+    ]
+    longest = max(stretches, key=len, default=[])
+    return (longest[0], longest[-1] + 1) if len(longest) > MOST_SMALL_TAILS else None
+
+
 def ended_videos(index: sqlite3.Connection) -> list[EndedVideo]:
     """The files of all clips that have ended and that readers show, in order of opening."""
     return [
@@ -163,6 +187,23 @@ def write_tail(
         blocks = {"after": after.last_block, "last": reach.last_block}
         _copy(index, tail, "step_blocks", "rowid > :after AND rowid <= :last", blocks)
         tail.executemany(_ADD_PART, [{"key": key, **part._asdict()} for key, part in parts])
+
+
+def merge_tails(tails: Sequence[Path], file: Path, folder: Path) -> None:
+    """Write the tail that has the rows of several.
+
+    Args:
+        tails: their files, in order.
+        file: of the new one, which is not there yet.
+        folder: of the run, for errors.
+
+    Raises:
+        RunFormatTooNew: a newer offcam wrote one.
+    """
+    with _segment(file) as merged:
+        for each in tails:
+            with _segment_to_read(each, folder) as tail:
+                _copy_tail(tail, merged)
 
 
 def write_head(index: sqlite3.Connection, file: Path, *, whole: bool) -> None:
@@ -253,7 +294,7 @@ def parts_of(file: Path, stream: str, number: int) -> list[tuple[str, int, int]]
         return list(index.execute(query, {"stream": stream, "file": number}))
 
 
-def put_together(index: Path, head: Path, name: str, tails: Sequence[Path]) -> None:
+def put_together(index: Path, head: Path, name: str, tails: Sequence[Path], *, anew: bool = False) -> None:
     """Bring an index to where a head is, in one transaction.
 
     Args:
@@ -261,6 +302,7 @@ def put_together(index: Path, head: Path, name: str, tails: Sequence[Path]) -> N
         head: the head's file, which is upgraded if it is of an older version, as those of the tails are.
         name: the head's key.
         tails: files of the tails that the index has not yet, in order.
+        anew: whether these are all of them, as others took the place of those that it has.
 
     Raises:
         RunFormatTooNew: a newer offcam wrote it.
@@ -270,10 +312,12 @@ def put_together(index: Path, head: Path, name: str, tails: Sequence[Path]) -> N
         whole.execute("BEGIN IMMEDIATE")
         upgrade(whole, format_version(whole, folder), folder)
         _add_own(whole)
+        if anew:
+            for table in _TAIL:
+                whole.execute(f"DELETE FROM {table}")  # noqa: S608 - of our own words
         for file in tails:
             with _segment_to_read(file, folder) as tail:
-                for table in (*_GROWING, "parts"):
-                    _copy(tail, whole, table, "TRUE", {})
+                _copy_tail(tail, whole)
         with _segment_to_read(head, folder) as found:
             for table in (*_HEAD, "tails", "videos"):
                 whole.execute(f"DELETE FROM {table}")  # noqa: S608 - of our own words
@@ -307,6 +351,11 @@ def _segment_to_read(file: Path, folder: Path) -> Iterator[sqlite3.Connection]:
 def _add_own(database: sqlite3.Connection) -> None:
     for statement in _OWN:
         database.execute(statement)
+
+
+def _copy_tail(tail: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    for table in _TAIL:
+        _copy(tail, target, table, "TRUE", {})
 
 
 def _copy(

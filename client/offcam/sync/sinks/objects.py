@@ -22,7 +22,8 @@ from offcam_proto.errors import ConfigError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.database import open_committed
 from offcam_runs.objects import segments
-from offcam_runs.objects.layout import MANIFEST, Manifest, ObjectPlace, segment_key, steps_key, video_key
+from offcam_runs.objects.copies import fetch_segment
+from offcam_runs.objects.layout import MANIFEST, SEGMENTS, Manifest, ObjectPlace, segment_key, steps_key, video_key
 from offcam_runs.objects.segments import EndedVideo, Head, Reach, StepsPart
 from offcam_runs.objects.store import Changed, Missing, ObjectStore
 from offcam_runs.steps import files
@@ -69,6 +70,7 @@ class Tracker(Sink):
         self.where = place.url
         self._store = ObjectStore(place, make=True)
         self._began = time.monotonic()
+        self._sizes = dict[str, int]()  # of segments, by their keys, as far as they are known
         self._next = 0.0  # when the next manifest may be written
         limit = check_limit(options.get("local_limit"))
         self._limit = None if limit is None else LocalLimit(run.folder, self._store, limit)
@@ -143,20 +145,49 @@ class Tracker(Sink):
             for key, part in keyed:
                 self._send_steps(key, part)
             now, later = self._send_videos(ended)
-            tails = known.tails
+            tails = self._merged(known.tails, Path(scratch))
             if reach != after:
                 data = segments.packed(tail)
                 tails = (*tails, segment_key(data))
-                self._store.put(tails[-1], data)
+                self._put_tail(tails[-1], data)
             segments.finish_head(head, tails, now, later)
             data = segments.packed(head)
         self._commit(replace(before, head=segment_key(data), last_id=reach.last_id, last_block=reach.last_block), data)
+        for key in set(known.tails) - set(tails):
+            self._store.remove(key)
         self._head = Head(before.run, "", tails, {(each.stream, each.clip): (each.file, key) for key, each in now})
         for key in {key for _, key in known.videos.values()} - {key for key, _ in now}:
             self._store.remove(key)  # its clip was let go, or replaced
         if self._limit is not None:
             self.local = self._limit.hold(now)
         return whole and not later
+
+    def _put_tail(self, key: str, data: bytes) -> None:
+        self._store.put(key, data)
+        self._sizes[key] = len(data)
+
+    def _merged(self, tails: tuple[str, ...], scratch: Path) -> tuple[str, ...]:
+        """The keys of the tails, where there were too many small ones, with one in place of these, which is put there.
+
+        Those are removed once a manifest leads to it, so that a reader finds each row in one of them.
+        """
+        if len(tails) <= segments.MOST_SMALL_TAILS:
+            return tails
+        if not set(tails) <= self._sizes.keys():
+            self._sizes = self._store.sizes(SEGMENTS)
+        if (found := segments.to_merge(tails, self._sizes)) is None:
+            return tails
+        begin, end = found
+        merged = scratch / "merged"
+        try:
+            old = [fetch_segment(self._store, key, scratch / key.replace("/", "-")) for key in tails[begin:end]]
+        except Missing:  # another process that sends this run has put them together: the manifest will say so
+            return tails
+        segments.merge_tails(old, merged, Path(self.run.folder))
+        data = segments.packed(merged)
+        key = segment_key(data)
+        self._put_tail(key, data)
+        return (*tails[:begin], key, *tails[end:])
 
     def _commit(self, manifest: Manifest, head: bytes) -> None:
         """Write a head, and the manifest that leads to it; remove the head before it."""
