@@ -52,6 +52,9 @@ PRESETS = (
 MAX_NAME_BYTES = 200
 """Longest name prefix or video name, in UTF-8 bytes: leaves room for a suffix within NAME_MAX (255)."""
 
+MAX_FILE_BYTES = 255
+"""Longest name of a file that another host has, in UTF-8 bytes: NAME_MAX."""
+
 MAX_PATH_BYTES = 4096
 """Longest run-folder path, in UTF-8 bytes."""
 

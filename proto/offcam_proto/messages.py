@@ -1,9 +1,9 @@
 """Every message of the wire, as a frozen `msgspec.Struct` that is valid by construction.
 
-A message's fields, in order, are the elements of its msgpack header behind its type code; `Frame` is
-followed by its pixel buffers as further message parts, and `StatsReply` by its JSON. `proto/SPEC.md` has the tables.
-Those of a client that goes on with a run are in `offcam_proto.resuming`, that about rings in `offcam_proto.saving`.
-Everywhere ``handle`` is a stream's, as in its `OpenStream`, and ``clip`` the number of a clip in it.
+A message's fields, in order, are the elements of its msgpack header behind its type code; `Frame` is followed by its
+pixel buffers as further message parts, and `StatsReply` by its JSON. `proto/SPEC.md` has the tables. Those of a client
+that goes on with a run are in `offcam_proto.resuming`, that about rings in `offcam_proto.saving`, that to a hub in
+`offcam_proto.pushing`. Everywhere ``handle`` is a stream's, as in its `OpenStream`, and ``clip`` a clip's number in it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from offcam_proto import validation as check
 from offcam_proto.arena import arena_bytes
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.layout import FrameLayout  # noqa: TC001 - so that the types of the fields can be asked for
+from offcam_proto.pushing import ClipElsewhere
 from offcam_proto.records import count_all
 from offcam_proto.resuming import RunReply, RunRequest
 from offcam_proto.saving import SaveClip
@@ -490,7 +491,7 @@ class ArenaReply(Checked, frozen=True):
 
 ClientMessage = (
     Hello | OpenStream | OpenArena | OpenClip | Frame | SlotFrames | Records | EndClip | CloseStream
-    | Flush | StatsRequest | RunRequest | SaveClip | Goodbye
+    | Flush | StatsRequest | RunRequest | SaveClip | ClipElsewhere | Goodbye
 )  # fmt: skip
 ServerMessage = (
     Welcome | Refused | SayHello | StreamOpened | StreamRefused | Credit | Ack | ClipDone | Flushed | StatsReply

@@ -29,6 +29,7 @@ DAEMON = (
     "OFFCAM_SPOOL_LIMIT",
     "OFFCAM_STEPS_LIMIT",
     "OFFCAM_TCP",
+    "OFFCAM_VIDEOS",
 )
 """What the daemon and the command line read: one for each setting."""
 

@@ -14,6 +14,7 @@ from offcam_runs import format as fmt
 from offcam_runs import notebook
 from offcam_runs.objects.copies import fetch_video, open_video
 from offcam_runs.objects.evicted import read_evicted
+from offcam_runs.objects.layout import is_url
 from offcam_runs.steps.load import steps_of_rows
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Clip:
         diverged_why: how that step differed.
         grid: rows and columns in which its picture shows the sub-environments of ``envs``, row by row; ``(1, 1)`` of a
             single one. None where that is not known.
+        place: where the folder of its file is, if that is not this run's: ``HOST:PATH``, or the URL of the run in
+            object storage. So it is of a run that its host has pushed to a hub.
     """
 
     folder: str
@@ -106,6 +109,7 @@ class Clip:
     diverged_at: int | None = None
     diverged_why: str | None = None
     grid: tuple[int, int] | None = None
+    place: str | None = None
 
     @property
     def path(self) -> str | None:
@@ -122,17 +126,10 @@ class Clip:
             RunFolderError: it cannot be reached.
         """
         if self.path is not None and not os.path.exists(self.path):
-            found = fetch_video(self.folder, self.stream_id, self.clip)
+            found = fetch_video(self.folder, self.stream_id, self.clip, self.stored)
             if found is not None:
                 return str(found)
         return self.path
-
-    @property
-    def evicted(self) -> str | None:
-        """URL of the run in object storage that alone has its file, as its run was sent with a limit; None for none."""
-        if self.path is None or os.path.exists(self.path):
-            return None
-        return read_evicted(self.folder).url_of(self.stream_id, self.clip)
 
     def open(self) -> BinaryIO:
         """Its file, open for reading in binary; of a video in object storage only what is read of it is fetched.
@@ -144,10 +141,34 @@ class Clip:
             ConfigError, RunFolderError: as `fetch`.
         """
         if self.path is not None and not os.path.exists(self.path):
-            found = open_video(self.folder, self.stream_id, self.clip)
+            found = open_video(self.folder, self.stream_id, self.clip, self.stored)
             if found is not None:
                 return io.BufferedReader(found)
         return open(self.path or self.name, "rb")
+
+    @property
+    def evicted(self) -> str | None:
+        """URL of the run in object storage that alone has its file, as its run was sent with a limit; None for none."""
+        if self.path is None or os.path.exists(self.path):
+            return None
+        return read_evicted(self.folder).url_of(self.stream_id, self.clip)
+
+    @property
+    def can_be_had(self) -> bool:
+        """Whether `fetch` can have its file, as far as is known without asking: not if another host alone has it."""
+        return self.place is None or self.stored is not None or os.path.exists(self.path or "")
+
+    @property
+    def whereabouts(self) -> str:
+        """Where its file is, for people: `path`, or for one that another host has that one's name and path."""
+        if self.place is None or os.path.exists(self.path or ""):
+            return self.path or self.name
+        return f"{self.place}/{self.file}"
+
+    @property
+    def stored(self) -> str | None:
+        """URL of the run in object storage that has its file, if another host pushed it here with that; else None."""
+        return self.place if self.place is not None and is_url(self.place) else None
 
     @property
     def said_of_steps(self) -> str:
@@ -205,7 +226,7 @@ class Clip:
         return notebook.captioned_video(shown, self.file or self.name, self.numbers, most_bytes)
 
     def __repr__(self) -> str:
-        return f"<Clip {self.path or self.name!r}: {', '.join(self.numbers)}>"
+        return f"<Clip {self.whereabouts!r}: {', '.join(self.numbers)}>"
 
     def _repr_html_(self) -> str:
         return self.as_html()
@@ -225,7 +246,7 @@ SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.stat
         WHERE stream_id = s.shown AND episode = c.episode AND env_index = ifnull(json_extract(c.envs, '$[0]'), 0)
     ) AS partial, e.info, c.keep_reason, c.first_row,
     CASE WHEN s.replays != '' THEN ifnull(c.complete, 0) AND c.diverged_at IS NULL END AS verified, c.diverged_at,
-    c.diverged_why, json_array(c.tile_rows, c.tile_cols) AS grid, c.rowid AS place
+    c.diverged_why, json_array(c.tile_rows, c.tile_cols) AS grid, c.place AS elsewhere, c.rowid AS place
 FROM clips AS c
 CROSS JOIN (
     SELECT *, row_number() OVER (ORDER BY id) - 1 AS place,

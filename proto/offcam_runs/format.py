@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-FORMAT_VERSION: Final = 4
+FORMAT_VERSION: Final = 5
 """Version of the run folder's format, kept in the index's ``user_version``."""
 
 APPLICATION_ID: Final = 0x6F66636D

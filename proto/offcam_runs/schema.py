@@ -246,6 +246,7 @@ _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     ),
     2: _RULES,
     3: _STEPS,
+    4: ("ALTER TABLE clips ADD COLUMN place TEXT",),
 }
 """By version: the statements that turn an index of that version into the next one. Version 0 is an empty database."""
 

@@ -105,3 +105,10 @@ test("what is sent to a tracker, and what is not", () => {
   assert.match(format.sendingOf({ ...behind, error: "HTTP Error 500" }), / behind\. HTTP Error 500\.$/);
   assert.match(format.sendingOf({ ...behind, working: false }), / Nobody sends the rest: offcam sync does\.$/);
 });
+
+test("why a clip has no video here", () => {
+  const clip = { file: "a.mp4", place: null, state: "final" };
+  assert.equal(format.noVideo(clip), "There is no video file for this clip.");
+  assert.match(format.noVideo({ ...clip, state: "recording" }), /still being recorded/);
+  assert.equal(format.noVideo({ ...clip, place: "node7:/runs/a" }), "This video is on another host, at node7:/runs/a/a.mp4.");
+});

@@ -11,6 +11,7 @@ from offcam_proto import messages as msg
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
+from offcam_proto.pushing import ClipElsewhere
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, Record, StepRecord
 from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
 from offcam_proto.saving import SaveClip
@@ -78,6 +79,10 @@ _HELLO = msg.Hello(msg.Hello.MAGIC, PROTOCOL_VERSION, SESSION, 4242, "node7", "o
 _OPEN_STREAM = msg.OpenStream(
     1, STREAM, "/home/ada/runs/lander", "rl-video", 0, True, "LunarLander-v3", 1, False, STARTED
 )
+_ELSEWHERE = ClipElsewhere(
+    1, 3, "rl-video-episode-27.mp4", "node7:/scratch/lander", "final", "rl-video-episode-27", 1, 30.0, 600, 400, 6.6,
+    81_920, 27, 5400, 200, 187.5, True, 201, 198, 198, {"credit": 2, "timeout": 1}, STARTED, STARTED + 9, (), "best 3",
+)  # fmt: skip
 _BARE_STREAM = msg.OpenStream(2, STREAM, "/srv/läufe", "", 0, False, "CartPole-v1", 16, True, STARTED)
 
 # A 2 x 3 RGB frame, as classic control returns it: a transposed view of a (3, 2, 3) block.
@@ -107,6 +112,22 @@ CLIENT: dict[str, msg.ClientMessage] = {
     ),
     "save-clip": SaveClip(1, 8, 9, "rl-video-error-step-5400", "error", 27, 5400, STARTED, 5428, 900, 0),
     "save-clip-with-what-follows": SaveClip(1, 8, 10, "v-näher-step-0", "näher", 0, 0, STARTED, 1, 900, 150),
+    "clip-elsewhere": _ELSEWHERE,
+    "clip-elsewhere-that-was-cut-off": replace(
+        _ELSEWHERE,
+        place="s3://bucket/runs/walker",
+        state="recovered",
+        steps=None,
+        rewards=math.nan,
+        complete=False,
+        offered=0,
+        received=25,
+        encoded=25,
+        dropped={},
+        envs=(7, 4095),
+        reason="",
+        diverged=(4, "another reward"),
+    ),
     "frame-transposed": msg.Frame(1, 0, 0, (_TRANSPOSED,), (_PIXELS,)),
     "frame-flipped-after-a-gap": msg.Frame(1, 0, 70_000, (_FLIPPED,), (_PIXELS,)),
     "frame-grey-tiles": msg.Frame(1, 4, 1, (_GREY,) * 3, (_PIXELS[:6], _PIXELS[6:12], _PIXELS[12:])),

@@ -13,6 +13,7 @@ from offcam_proto import codec, limits
 from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
+from offcam_proto.pushing import WHOLE_STATES, ClipElsewhere
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, StepRecord
 from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
 from offcam_proto.saving import SaveClip
@@ -139,6 +140,11 @@ client_messages = st.one_of(
     st.builds(msg.Records, uints, small | st.just(MAX_INT - 4 * limits.MAX_EPISODES_PER_BODY), bodies),
     st.builds(msg.EndClip, uints, uints, flags),
     st.builds(SaveClip, uints, uints, uints, names, texts(), uints, uints, reals, uints, uints, uints),
+    st.builds(
+        ClipElsewhere, uints, uints, names, texts(), st.sampled_from(WHOLE_STATES), names, positives, reals, uints,
+        uints, reals, uints, uints, uints, st.none() | uints, reals, flags, uints, uints, uints, counts, reals, reals,
+        st.lists(uints, max_size=5).map(tuple), texts(), st.just(()) | st.tuples(uints, texts()),
+    ),
     st.builds(msg.CloseStream, uints),
     st.builds(msg.Flush, uints),
     st.builds(msg.StatsRequest, uints),

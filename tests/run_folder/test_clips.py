@@ -84,6 +84,7 @@ def test_a_run_while_it_is_written(index):
             "diverged_at": None,
             "diverged_why": None,
             "grid": [1, 1],
+            "place": None,
         }
     ]
     assert found["episodes"][1] == {

@@ -174,16 +174,17 @@ def original(folder: str | os.PathLike[str]) -> str | None:
     return None if place is None else place.url
 
 
-def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int) -> Path | None:
+def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int, url: str | None = None) -> Path | None:
     """Bring the file of a clip into the copy of its run, where it is in object storage. Returns its path there.
 
-    None where it is not: for any other folder's clip that was not evicted, and where there is no such object.
+    None where it is not: for any other folder's clip that was not evicted, and where there is no such object. ``url``
+    is that of the clip's run, where a hub has only the run's statistics.
 
     Raises:
         ConfigError: it is refused.
         RunFolderError: it cannot be reached.
     """
-    found = _video(folder, stream, clip)
+    found = _video(folder, stream, clip, url)
     if found is None:
         return None
     try:
@@ -194,14 +195,18 @@ def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int) -> Path 
     return found.path
 
 
-def open_video(folder: str | os.PathLike[str], stream: str, clip: int) -> RangedObject | None:
+def open_video(
+    folder: str | os.PathLike[str], stream: str, clip: int, url: str | None = None
+) -> RangedObject | None:
     """The file of a clip in object storage, of which only what is read is fetched; None where there is none.
+
+    Otherwise as `fetch_video`.
 
     Raises:
         ConfigError: it is refused.
         RunFolderError: it cannot be reached.
     """
-    found = _video(folder, stream, clip)
+    found = _video(folder, stream, clip, url)
     if found is not None:
         with suppress(Missing):
             return RangedObject(found.store, found.key)
@@ -235,10 +240,10 @@ class _StoredVideo(NamedTuple):
     path: Path
 
 
-def _video(folder: str | os.PathLike[str], stream: str, clip: int) -> _StoredVideo | None:
+def _video(folder: str | os.PathLike[str], stream: str, clip: int, url: str | None) -> _StoredVideo | None:
     place, copy = _place(folder), Path(folder)
     if place is None:
-        url = read_evicted(folder).url_of(stream, clip)
+        url = url or read_evicted(folder).url_of(stream, clip)
         if url is None:
             return None
         place = ObjectPlace.parse(url)

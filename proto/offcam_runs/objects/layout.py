@@ -78,6 +78,11 @@ class ObjectPlace:
         return ObjectPlace.parse(f"{self.url}/{name}")
 
 
+def filled(url: str, name: str, host: str) -> str:
+    """A URL in which ``{name}`` and ``{host}`` stand for the run folder's and the host's name, with these in place."""
+    return url.replace("{name}", name).replace("{host}", host)
+
+
 def is_url(text: str) -> bool:
     """Whether somebody who gives this for a run means a place in object storage, and no folder."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offcam_proto import host
 from offcam_proto.endpoints import ADDR_VARIABLE, SOCKET_NAME, Endpoint
@@ -24,7 +24,16 @@ from offcamd.config import values
 from offcamd.config.values import Given, HttpAddress
 from offcamd.video.h264 import ENCODERS
 
+if TYPE_CHECKING:
+    from offcam_runs.objects.layout import ObjectPlace
+
 CONFIG_NAME = "offcam.toml"
+HUB_SOCKET_NAME = f"hub-{SOCKET_NAME.removeprefix('daemon-')}"
+"""A hub's own socket, beside that of the daemon that records on its host."""
+
+HUB_TCP = "tcp://0.0.0.0:8721"
+"""Where a hub listens by default."""
+
 EMBEDDED_IDLE_SECONDS = 60
 """The default of ``idle_seconds``, in seconds, for a daemon that a wrapper starts."""
 
@@ -45,6 +54,7 @@ class Settings:
     tcp: Endpoint | None
     keys: Path
     root: Path
+    videos: ObjectPlace | None
     http: HttpAddress | None
     http_token: str | None = field(repr=False)
     idle_seconds: float
@@ -69,6 +79,8 @@ class Settings:
                 continue
             if spec.field == "endpoint":
                 value = self.endpoint.url
+            elif spec.field == "videos":
+                value = "off" if self.videos is None else self.videos.url
             elif spec.field == "tcp":
                 value = "off" if self.tcp is None else self.tcp.url
             elif spec.field == "http":
@@ -161,6 +173,7 @@ class Spec:
 _METAVARS = {
     "Endpoint": "<url>",
     "HttpAddress": "<host:port>",
+    "ObjectPlace": "<url>",
     "Path": "<path>",
     "float": "<seconds>",
     "int": "<int>",
@@ -178,6 +191,12 @@ SPECS: tuple[Spec, ...] = (
     Spec("tcp", values.tcp_endpoint, "off", "Where other hosts reach the daemon, with keys: tcp://HOST:PORT or off."),
     Spec("keys", values.keys_directory, keys_directory, "Directory of the keys for --tcp.", variable=KEYS_VARIABLE),
     Spec("root", values.path, _remote_runs, "Folder of the runs of other hosts, ~/offcam-runs by default."),
+    Spec(
+        "videos",
+        values.object_place,
+        "off",
+        "Object storage from which a hub may fetch the videos of runs that are pushed to it, for example s3://bucket/runs.",
+    ),
     Spec(
         "http",
         values.http_address,
@@ -242,6 +261,7 @@ def load(
     *,
     config: Path | None = None,
     embedded: bool = False,
+    hub: bool = False,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Settings:
@@ -252,6 +272,8 @@ def load(
         config: a config file instead of ``offcam.toml`` in the working directory.
         embedded: whether a wrapper starts the daemon: it then ends when idle by default, and listens where the
             wrapper looks for it, whatever a file says.
+        hub: whether the daemon is a hub: it then has a socket of its own, whatever but a flag says, and listens for
+            other hosts by default.
         environ: the environment, ``os.environ`` by default.
         cwd: the working directory, the process's by default.
 
@@ -260,6 +282,8 @@ def load(
     """
     environ = os.environ if environ is None else environ
     given = _gather(flags or {}, config, environ, cwd, embedded=embedded)
+    if hub:
+        _settle_hub(given, flags or {}, environ)
     _settle_tcp(given, environ, embedded=embedded)
     settings = Settings(**{spec.field: spec.parse(given[spec.key]) for spec in SPECS})
     if settings.http and not settings.http.loopback and not settings.http_token:
@@ -268,6 +292,15 @@ def load(
             f"{TOKEN_VARIABLE}, for example to what `openssl rand -hex 16` prints, or keep HTTP on 127.0.0.1."
         )
     return settings
+
+
+def _settle_hub(given: dict[str, Given], flags: Mapping[str, object], environ: Mapping[str, str]) -> None:
+    """Give a hub its own defaults: where this host's recorder is means nothing to it."""
+    if flags.get("endpoint") is None:
+        path = Path(str(default_endpoint(environ).path))
+        given["endpoint"] = replace(given["endpoint"], value=f"ipc://{path.with_name(HUB_SOCKET_NAME)}", asked=False)
+    if not given["tcp"].asked:
+        given["tcp"] = replace(given["tcp"], value=HUB_TCP)
 
 
 def _settle_tcp(given: dict[str, Given], environ: Mapping[str, str], *, embedded: bool) -> None:

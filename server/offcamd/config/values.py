@@ -17,6 +17,7 @@ from offcam_proto.errors import ConfigError
 from offcam_proto.keys import SECRET_ENDING
 from offcam_proto.limits import MIB
 from offcam_proto.sizes import parse_size
+from offcam_runs.objects.layout import ObjectPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,17 @@ def tcp_endpoint(given: Given) -> Endpoint | None:
     if found.path is not None:
         raise given.wrong("tcp://HOST:PORT or off, for example tcp://0.0.0.0:8721")
     return found
+
+
+def object_place(given: Given) -> ObjectPlace | None:
+    """A URL of object storage, or None for ``off``."""
+    text = str(given.value).strip()
+    if text.lower() == "off":
+        return None
+    try:
+        return ObjectPlace.parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{given.source}: {error}") from error
 
 
 def token(given: Given) -> str | None:

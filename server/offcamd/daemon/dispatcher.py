@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
 from offcam_proto.limits import MAX_STREAMS_PER_SESSION
+from offcam_proto.pushing import ClipElsewhere
 from offcam_proto.resuming import RunRequest
 from offcam_proto.saving import SaveClip
 from offcamd.daemon import recalls
@@ -28,6 +29,7 @@ from offcamd.process.log_throttle import Throttle
 from offcamd.process.logs import Logger
 from offcamd.security import remote_folders
 from offcamd.store import store, tasks
+from offcamd.store.elsewhere import admitted
 from offcamd.store.entries import Kept, StreamOwner
 from offcamd.store.run_reader import RunRead
 
@@ -149,6 +151,8 @@ class Dispatcher:
                 self._records(peer, message)
             case msg.OpenClip():
                 self.clips.open(peer.streams[message.handle], message)
+            case ClipElsewhere():
+                self._clip_elsewhere(peer.streams[message.handle], message)
             case SaveClip():
                 if problem := self.clips.save(peer.streams[message.handle], message):
                     peer.session.clip_done(message.handle, message.saved, file="", encoded=0, error=problem)
@@ -211,6 +215,15 @@ class Dispatcher:
                     reply=stream,
                 )
             )
+
+    def _clip_elsewhere(self, stream: LiveStream, message: ClipElsewhere) -> None:
+        folder, hello = stream.info.folder, stream.peer and stream.peer.session.hello
+        message = replace(message, place=admitted(message.place, hello.host if hello else "", self._settings.videos))
+        task = tasks.ClipElsewhereTask(folder, stream.info.stream, message, stream)
+        if self._store.takes(folder):
+            self._store.put(task)
+        else:
+            self._placed(stream, tasks.ClipPlaced(stream, message, _NO_ROOM.format(folder)))
 
     def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
         peer.session.refuse_stream(handle, code, problem)
@@ -364,7 +377,7 @@ class Dispatcher:
 
     # --- events -------------------------------------------------------------------------------------------
 
-    def event(self, event: object) -> None:  # noqa: C901 - one case for each event
+    def event(self, event: object) -> None:  # noqa: C901, PLR0912 - one case for each event
         """Handle an event of another thread."""
         match event:
             case encoding.Released():
@@ -382,6 +395,8 @@ class Dispatcher:
                 clip.error = clip.error or event.error
                 self.counters.lost["frames"] += event.lost
                 self._clip_stored(clip)
+            case tasks.ClipPlaced(reply=LiveStream() as stream):
+                self._placed(stream, event)
             case Kept():
                 self._kept(event)
             case tasks.Recovered():
@@ -446,6 +461,14 @@ class Dispatcher:
             stream.dropped.update(record.dropped)
         if stream.peer is not None:
             stream.peer.session.ack(stream.handle, event.applied.last_seq)
+            self._speak(stream.peer)
+
+    def _placed(self, stream: LiveStream, event: tasks.ClipPlaced) -> None:
+        if stream.peer is not None:
+            clip = event.message
+            stream.peer.session.clip_done(
+                stream.handle, clip.clip, file=clip.file, encoded=clip.encoded, error=event.error[:1000]
+            )
             self._speak(stream.peer)
 
     def _kept(self, event: Kept) -> None:

@@ -105,7 +105,8 @@ def verify(
     (notes if writer else problems).extend(_unfinished(run, writer))
     videos = [clip for clip in run.clips if clip.file is not None and clip.state != fmt.RECORDING]
     evicted = {str(clip.file): url for clip in videos if (url := clip.evicted)}
-    videos = [clip for clip in videos if clip.file not in evicted]
+    elsewhere = [clip for clip in videos if not clip.can_be_had]
+    videos = [clip for clip in videos if clip.can_be_had and clip.file not in evicted]
     clips = frames = 0
     for done, clip in enumerate(videos):
         if progress is not None:
@@ -130,8 +131,10 @@ def verify(
     problems += _leftovers(folder, run, present)
     notes += _evicted(evicted)
     if not clips:
-        problems += _unchecked(run, evicted.keys() | {problem.file for problem in problems}, writer)
+        known = evicted.keys() | {problem.file for problem in problems} | {str(clip.file) for clip in elsewhere}
+        problems += _unchecked(run, known, writer)
     notes += _unknown(run, present)
+    notes += (Problem(str(clip.file), "elsewhere", f"is at {clip.place}: verify it there") for clip in elsewhere)
     return Verification(clips_checked=clips, frames_checked=frames, problems=problems, notes=notes)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from offcamd.store.index import RunIndex
 
 
-def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
+def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:  # noqa: PLR0911 - one case for each task
     """Do a task, and return the event to send once the transaction is committed."""
     match task:
         case tasks.OpenStreamTask():
@@ -30,6 +30,9 @@ def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
         case tasks.ClipEncodedTask():
             count = index.clip_encoded(task.stream, task.clip, task.result)
             return tasks.ClipStored(task.reply, lost=count.dropped.get(LOST_DROP, 0))
+        case tasks.ClipElsewhereTask():
+            index.elsewhere.put(task.stream, task.message)
+            return tasks.ClipPlaced(task.reply, task.message)
         case tasks.CloseStreamTask():
             with suppress(LocalProtocolError):  # the stream could not be opened, and was closed before its client knew
                 index.close_stream(task.stream, lost=task.lost)

@@ -24,6 +24,7 @@ from offcam_runs.schema import id_text
 from offcam_runs.totals import KEEP_EPISODES, RunTotals, newest_session
 from offcamd import __version__
 from offcamd.store import sql
+from offcamd.store.elsewhere import ClipsElsewhere
 from offcamd.store.entries import Applied, OpenedClip, OpenedStream
 from offcamd.store.index_file import IndexGone, open_to_write, place_of
 from offcamd.store.keeping import Keeping
@@ -60,6 +61,7 @@ class RunIndex:
         totals: statistics of its newest session's episodes, as far as `advance_totals` has counted them.
         keeping: decides which of its videos are kept.
         steps: the files of its steps.
+        elsewhere: writes its clips that other hosts have.
     """
 
     def __init__(self, folder: Path, database: sqlite3.Connection, steps_limit: int = STEPS_LIMIT) -> None:
@@ -67,6 +69,7 @@ class RunIndex:
         self.totals = RunTotals()
         self.keeping = Keeping(folder, database)
         self.steps = StepFiles(folder, database, steps_limit)
+        self.elsewhere = ClipsElsewhere(database)
         self._db = database
         self._closed = False
         self._place = place_of(folder)
@@ -256,9 +259,8 @@ class RunIndex:
     def _suffix(self, message: OpenStream) -> int:
         """The number in the names of a stream's files, by which no other stream's files are replaced, in any session.
 
-        A stream keeps its number. A new one gets the number that it asks for, as from an earlier index, or else the
-        next free one: none (0), 2, 3, ... One that resumes gets the names that it asks for, one that replays the
-        other's.
+        A stream keeps its number. A new one gets the number that it asks for, as from an earlier index, or the next
+        free: none (0), 2, 3, ... One that resumes gets the names that it asks for, one that replays the other's.
         """
         if not message.prefix:
             return 0
@@ -294,8 +296,7 @@ class RunIndex:
     def live_streams(self) -> list[bytes]:
         """Streams that are not closed: of this daemon, of another one, or of a dead one."""
         with explained(self.folder):
-            rows = self._db.execute(sql.LIVE_STREAMS, {"live": fmt.LIVE})
-            return [bytes.fromhex(stream) for (stream,) in rows]
+            return [bytes.fromhex(stream) for (stream,) in self._db.execute(sql.LIVE_STREAMS, {"live": fmt.LIVE})]
 
     def _stream(self, stream: bytes) -> tuple[int, int]:
         """Row id of a stream, and the number of its last committed record."""
@@ -425,9 +426,8 @@ class RunIndex:
             said = known_lost(self._db, key, message.clip)
             self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})
             own = {"stream_id": key, "file": file, "state": fmt.RECORDING, "envs": json.dumps(message.envs)}
-            reason = saved and f"saved: {saved}"
-            facts = Fields(message, **own, rule_id=self.keeping.rule_of(key, message), keep_reason=reason or None)
-            self._db.execute(sql.OPEN_CLIP, facts)
+            own |= {"rule_id": self.keeping.rule_of(key, message), "keep_reason": f"saved: {saved}" if saved else None}
+            self._db.execute(sql.OPEN_CLIP, Fields(message, **own))
             still = 0 if said is None else settle_clip(self._db, key, message.clip).dropped.get(fmt.LOST_DROP, 0)
             self.keeping.opened(key, message)
             return (said or 0) - still

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
     from offcam_proto.messages import OpenClip, OpenStream
+    from offcam_proto.pushing import ClipElsewhere
     from offcam_runs.accounts import EncodedResult
     from offcamd.store.entries import Applied, Kept, StreamOwner
     from offcamd.store.rescue import RecoveredClip
@@ -53,6 +54,15 @@ class ClipEncodedTask(NamedTuple):
     reply: object
 
 
+class ClipElsewhereTask(NamedTuple):
+    """A host has told of a clip that it has; answered by `ClipPlaced`."""
+
+    folder: str
+    stream: bytes
+    message: ClipElsewhere
+    reply: object
+
+
 class CloseStreamTask(NamedTuple):
     """A stream and all its clips have ended."""
 
@@ -74,7 +84,16 @@ class LookTask(NamedTuple):
     folder: str
 
 
-Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask | LookTask
+Task = (
+    OpenStreamTask
+    | RecordsTask
+    | ClipOpenedTask
+    | ClipEncodedTask
+    | ClipElsewhereTask
+    | CloseStreamTask
+    | BarrierTask
+    | LookTask
+)
 
 _TASK_BYTES, _BODY_BYTES = 1024, 64  # memory of the objects, beyond the bytes in them
 
@@ -133,6 +152,14 @@ class ClipStored(NamedTuple):
     lost: int = 0
 
 
+class ClipPlaced(NamedTuple):
+    """A clip that another host has is committed; or never will be, and ``error`` says why."""
+
+    reply: object
+    message: ClipElsewhere
+    error: str = ""
+
+
 class Passed(NamedTuple):
     """The answer to a `BarrierTask`.
 
@@ -146,7 +173,7 @@ class Passed(NamedTuple):
     stuck: frozenset[str] = frozenset()
 
 
-Event: TypeAlias = "StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed | Kept"
+Event: TypeAlias = "StreamReady | Committed | ClipNoted | ClipStored | ClipPlaced | Recovered | Passed | Kept"
 
 
 def failed(task: Task, error: OffcamError) -> Event | None:
@@ -158,6 +185,8 @@ def failed(task: Task, error: OffcamError) -> Event | None:
             return ClipNoted(task.reply)
         case ClipEncodedTask():
             return ClipStored(task.reply, str(error))
+        case ClipElsewhereTask():
+            return ClipPlaced(task.reply, task.message, str(error))
         case BarrierTask():
             return Passed(task.reply)
     return None  # of records: they are not acked, so their client keeps them

@@ -97,6 +97,8 @@ def open_clip(folder: Path, key: str) -> OpenFile:
     if clip.file is None or clip.state == fmt.RECORDING:
         raise NotHere(f"{clip.name} has no file {'yet: it is being recorded' if clip.file else 'to show'}")
     _check_plain(clip.file)
+    if not clip.can_be_had:
+        raise NotHere(f"{clip.file} is elsewhere, at {clip.place}: look at it there")
     if not (folder / clip.file).exists() and (found := _open_object(clip)) is not None:
         return found
     return _open_file(folder, clip.file)
@@ -106,7 +108,7 @@ def _open_object(clip: Clip) -> OpenFile | None:
     """Open the file of a clip in object storage, of which then only what is looked at is fetched; None for no such."""
     name = str(clip.file)
     try:
-        found = open_video(clip.folder, clip.stream_id, clip.clip)
+        found = open_video(clip.folder, clip.stream_id, clip.clip, clip.stored)
     except (ConfigError, RunFolderError) as error:
         raise NotHere(f"{name} cannot be fetched: {error}") from error
     if found is None:

@@ -289,7 +289,8 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
         begun: the episode with which it begins.
     """
     key = f"{clip.stream_id}-{clip.clip}"
-    watchable = clip.file is not None and clip.state != fmt.RECORDING
+    whole = clip.file is not None and clip.state != fmt.RECORDING
+    watchable = whole and clip.can_be_had
     url = f"/api/runs/{quote(run)}/clips/{key}"
     return {
         "key": key,
@@ -297,6 +298,7 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
         "name": clip.name,
         "part": clip.part,
         "file": clip.file,
+        "place": clip.place,
         "state": clip.state,
         "frames": clip.frames,
         "fps": clip.fps,
@@ -325,7 +327,7 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
         "error": clip.error,
         "video": f"{url}/video" if watchable else None,
         "poster": f"{url}/poster" if watchable else None,
-        "live": f"{url}/live" if clip.file is not None and not watchable else None,
+        "live": f"{url}/live" if clip.file is not None and not whole else None,
     }
 
 

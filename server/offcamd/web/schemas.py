@@ -152,6 +152,7 @@ _CLIP = object_of(
     name=TEXT,
     part=INTEGER,
     file=or_null(TEXT),
+    place=or_null(TEXT),
     state=one_of(*SHOWN_STATES),
     frames=INTEGER,
     fps=_MAYBE,

@@ -24,7 +24,7 @@ import { sentence } from "./format.js";
  *   duration_seconds: number | null, terminated: boolean, truncated: boolean, seed: number | string | null, info: Values, whole: boolean,
  * }} Episode `number`: its order of arrival; `whole`: whether the clip beside it shows all of it
  * @typedef {{
- *   key: string, name: string, part: number, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
+ *   key: string, name: string, part: number, file: string | null, place: string | null, state: string, frames: number, fps: number | null, width: number | null,
  *   height: number | null, duration_seconds: number | null, number: number | null, num_envs: number, env_index: number, episode: number,
  *   terminated: boolean | null, truncated: boolean | null, unfinished: boolean, seed: number | string | null, envs: number[], grid: number[] | null, return: number | null, length: number | null,
  *   dropped: Counts, partial: boolean, keep_reason: string | null, verified: boolean | null, diverged_at: number | null,

@@ -44,6 +44,7 @@ export function clipFacts(clip, frame, several, asked = null) {
     ["Length", count((asked ?? clip).length, "step")],
     episode ? ["End", ending(episode)] : clip.partial ? ["End", "cut short"] : clip.unfinished && ["End", "unfinished: it came to none, as where the env raises"],
     clip.keep_reason !== null && ["Kept as", clip.keep_reason],
+    clip.place !== null && ["File at", clip.place],
     ...said,
     clip.verified !== null && ["Rendered", checked(clip)],
     clip.evicted !== null && ["Evicted", `its file is in ${clip.evicted}`],

@@ -229,3 +229,12 @@ export function sendingOf(sync) {
  * @param {Pick<import("./api.js").Run, "episodes" | "clips">} run
  */
 export const isCounted = ({ episodes, clips }) => episodes > 0 || total(clips) === (clips.recording ?? 0);
+
+/**
+ * Why a clip has no video here, in words.
+ * @param {Pick<import("./api.js").Clip, "file" | "place" | "state">} clip
+ */
+export function noVideo({ file, place, state }) {
+  if (state === "recording") return "This clip is still being recorded. Its video is there as soon as it ends.";
+  return place && file ? `This video is on another host, at ${place}/${file}.` : "There is no video file for this clip.";
+}

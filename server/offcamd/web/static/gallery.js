@@ -252,7 +252,7 @@ export class Gallery {
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
     const live = clip.live !== null && playsLive;
-    const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon(live ? "play" : "film"), live ? "see it now" : clip.state === "recording" ? "being recorded" : "no video"));
+    const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon(live ? "play" : "film"), live ? "see it now" : clip.state === "recording" ? "being recorded" : clip.place ? "on another host" : "no video"));
     const pin = !exported && clip.video && control("pin", `${clip.pin ? "Unpin" : "Pin"} ${title} (s)`, () => this.turn(id), { "aria-pressed": String(Boolean(clip.pin)) });
     const seconds = clip.duration_seconds;
     const length = seconds ? h("span.length", {}, seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds).replace(/\.\d+$/, "")) : null;

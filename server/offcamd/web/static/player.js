@@ -6,7 +6,7 @@ import { control, copy, fill, h, icon, kbd, say, throttle } from "./dom.js";
 import { animationsOf, fileOf } from "./downloads.js";
 import { exported } from "./exported.js";
 import { clipFacts, episodeFacts, recordingFacts, reproducing } from "./facts.js";
-import { clipTitle, episodeTitle, whole } from "./format.js";
+import { clipTitle, episodeTitle, noVideo, whole } from "./format.js";
 import { Pinning } from "./pinning.js";
 import { RenderingView } from "./rendering.js";
 import { Live, playsLive } from "./live.js";
@@ -242,7 +242,7 @@ export class Player {
       if (!several) [this.clip, this.asked] = [clip, asked];
       if (clip.live && !several && playsLive) return await this.recording(id, clip, video, frame);
       const { video: path } = clip;
-      if (!path) throw new api.ApiError(clip.state === "recording" ? "This clip is still being recorded. Its video is there as soon as it ends." : "There is no video file for this clip.", 404);
+      if (!path) throw new api.ApiError(noVideo(clip), 404);
       const url = await api.media(path);
       this.urls.push(url);
       video.addEventListener("error", async () => figure.append(h("p.failed", {}, icon("warning"), (await api.trouble(path)) ?? ["This video could not be played. ", h("a", { href: `${path}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER")])), { once: true });
