@@ -183,7 +183,7 @@ def record(
             trigger no other videos are recorded.
         seconds_after: as in `RecordVideo`: how many seconds follow in such a video.
         sync: a tracker to send the run to, such as ``"tensorboard"`` or ``"wandb:project=cartpole"``, or a place in
-            object storage, such as ``"s3://bucket/runs/{name}"``; see `offcam.sync`.
+            object storage, such as ``"s3://bucket/runs/{name}"``, or a hub, ``"tcp://head:8721"``; see `offcam.sync`.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics, which has the queues; the RecordVideo is its ``env``.

@@ -327,7 +327,7 @@ class ClientStream:
             self._leave()
 
     def _send(self, records: Iterable[tuple[int, bytes]]) -> None:
-        for first_seq, bodies in _batches(records):
+        for first_seq, bodies in batches(records):
             self._outbox.send(msg.Records(handle=self.info.handle, first_seq=first_seq, bodies=tuple(bodies)))
 
     def _leave(self) -> None:
@@ -360,7 +360,7 @@ class ClientStream:
             raise LocalProtocolError(f"stream {self.info.handle} is not open at the daemon")
 
 
-def _batches(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[bytes]]]:
+def batches(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[bytes]]]:
     """Split records so that each batch fits one message. Yields the first one's number, and their bodies."""
     first, bodies, room = 0, list[bytes](), 0
     for seq, body in records:

@@ -53,13 +53,14 @@ def launched(flags: Sequence[str], launch_lock: int) -> int:
     return serve(load(dict(zip(keys, flags[1::2], strict=True))), launch_lock=launch_lock)
 
 
-def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -> int:
+def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1, beside: Path | None = None) -> int:
     """Run the daemon until a signal or a long idle time ends it. Returns the exit code.
 
     Args:
         settings: the daemon's settings.
         as_json: whether the line that says that it is ready is JSON.
         launch_lock: descriptor to close when the daemon listens, -1 for none.
+        beside: folder of runs that its page shows after its own; by default the one that ``OFFCAM_DIR`` names.
 
     Raises:
         ConfigError, DaemonAlreadyRunning, DaemonError: the daemon cannot start.
@@ -92,10 +93,11 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
             from offcamd.daemon.run_source import DaemonSource  # noqa: PLC0415 - once records are taken
             from offcamd.web.source import FolderSource  # noqa: PLC0415 - as above
 
-            beside = FolderSource([Path(folder)] if (folder := os.environ.get("OFFCAM_DIR")) else [])
+            shown = beside or os.environ.get("OFFCAM_DIR")
+            others = FolderSource([Path(shown)] if shown else [])
             stack.enter_context(
                 server.serving(
-                    *(listener, settings.http.host, DaemonSource(service, beside.folders, beside.title)),
+                    *(listener, settings.http.host, DaemonSource(service, others.folders, others.title)),
                     token=settings.http_token,
                     health=service.health,
                 )

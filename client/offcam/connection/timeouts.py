@@ -21,6 +21,12 @@ LAUNCH_SECONDS = 300.0
 HANDSHAKE_SECONDS = 1.5
 """How long construction waits for a daemon of another host to accept or refuse the key."""
 
+HUB_SECONDS = 10.0
+"""How long a process that pushes a run waits for its hub to accept or refuse the key: nobody waits for it."""
+
+HUB_SILENCE_SECONDS = 60.0
+"""How long it waits for an answer; then it begins anew, later."""
+
 HANDSHAKE_TRIES = 3
 """How many failed connections within that time make construction give up."""
 

@@ -101,8 +101,11 @@ class Transport:
             raise
         return True
 
-    def connect_with_key(self) -> None:
+    def connect_with_key(self, seconds: float | None = None) -> None:
         """Connect anew to a daemon of another host, and watch libzmq's events: they alone tell why a handshake fails.
+
+        Args:
+            seconds: how long to wait for the handshake, by default `timeouts.HANDSHAKE_SECONDS`.
 
         Raises:
             ConfigError: nothing can connect to the endpoint.
@@ -119,17 +122,17 @@ class Transport:
         )
         try:
             self.dial()
-            self._await_handshake(monitor)
+            self._await_handshake(monitor, timeouts.HANDSHAKE_SECONDS if seconds is None else seconds)
         except zmq.ZMQError as error:
             raise ConfigError(f"OFFCAM_ADDR is {self.endpoint.url}, which nothing can connect to: {error}.") from error
         finally:
             self._socket.disable_monitor()
             monitor.close(linger=0)
 
-    def _await_handshake(self, monitor: zmq.Socket[bytes]) -> None:
+    def _await_handshake(self, monitor: zmq.Socket[bytes], seconds: float) -> None:
         from zmq.utils.monitor import recv_monitor_message  # noqa: PLC0415 - it imports all of asyncio
 
-        deadline = time.monotonic() + timeouts.HANDSHAKE_SECONDS
+        deadline = time.monotonic() + seconds
         url, retries, answered = self.endpoint.url, 0, False
         name = f"{self.key.name!r} ({self.key.fingerprint})" if self.key is not None else "none"
         while retries < timeouts.HANDSHAKE_TRIES and monitor.poll(max(0, int(1000 * (deadline - time.monotonic())))):
@@ -151,7 +154,7 @@ class Transport:
             raise KeyRefused(
                 f"what listens at {url} is not the recorder daemon that the key {name} is "
                 "for: its own key is another. Copy the client's key file from that daemon's host anew (`offcam keys "
-                "list` there shows its keys), or set OFFCAM_ADDR to the right one."
+                "list` there shows its keys), or give the right address (OFFCAM_ADDR)."
             )
         raise DaemonUnavailable(
             f"no recorder daemon answers at {url} (OFFCAM_ADDR). Start it there with `offcam serve --tcp {url}`, see "

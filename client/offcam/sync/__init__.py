@@ -145,7 +145,8 @@ def sync(
     Args:
         env_or_folder: an env that is recorded; or a run folder, of which everything that it has now is sent.
         to: the tracker: ``"tensorboard"``, ``"wandb"``, and those that packages add. Options may follow, as in
-            ``"tensorboard:logdir=runs"``. Or a URL, as ``"s3://bucket/runs/{name}"``, for the run itself.
+            ``"tensorboard:logdir=runs"``. Or a URL, as ``"s3://bucket/runs/{name}"``, for the run itself; or that of a
+            hub, as ``"tcp://head:8721"``, for its statistics.
         session: for a folder, the number of the session; by default the newest.
         **options: of the tracker; and ``timeout``, the seconds that one batch may take, 300 by default.
 

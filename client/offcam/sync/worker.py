@@ -90,6 +90,7 @@ class SyncWorker:
         self._kind = sink_class(request.tracker)
         self._kind.check(request.tracker, self._options)
         self._sink: Sink | None = None
+        self._end_known = False  # whether the tracker was told of the session's end by an earlier process
         self._key = make_key(os.environ, os.getuid())
         self._found = index.NOTHING  # what was to be sent at the last look
         self._in_a_row = 0  # number of failures since something was sent
@@ -152,7 +153,7 @@ class SyncWorker:
         # a state of another user's, or of an index that is not there any more, is not used
         if state is None or state.created != run.created or not state.is_sealed_by(self._key):
             state = SyncState(tracker=tracker, options=self._options, session=run.session, created=run.created)
-        self._options = state.options
+        self._options, self._end_known = state.options, state.over
         state = replace(state, **self._certain(state))
         self.sending = Sending(file, replace(state, over=False, pid=os.getpid()), working=True)
         self._write(self.sending.state, first=True)
@@ -189,17 +190,23 @@ class SyncWorker:
             self._send(run, position, found)
             return True, False
         over = (found.over and ended) or not self._request.follow
-        certain = self._finish() if over else {}
+        certain = self._finish(run) if over else {}
         self._note(found, over=over and found.over, **certain)
         return False, over
 
-    def _finish(self) -> dict[str, Any]:
+    def _connected(self, run: RunFacts) -> Sink:
+        assert self.sending is not None  # noqa: S101 - begun
+        if self._sink is None:
+            self._sink = self._kind(run, self._options, self.sending.state.saved)
+        return self._sink
+
+    def _finish(self, run: RunFacts) -> dict[str, Any]:
         """Have the sink make certain that all is sent. Returns the changed fields of the state. Raises as `_send`."""
         assert self.sending is not None  # noqa: S101 - begun
         changes = dict[str, Any]()
-        if self._sink is not None:
+        if self._sink is not None or (self._kind.ends and not self._end_known):
             with _Within(self._send_seconds):
-                self._sink.finish()
+                self._connected(run).finish()
             changes |= self._local()
             self._close()
         state = self.sending.state
@@ -209,10 +216,9 @@ class SyncWorker:
         """Have a batch sent, and note that. Raises what the sink does, and TimeoutError where it takes too long."""
         assert self.sending is not None and found.batch is not None  # noqa: S101, PT018 - begun
         with _Within(self._send_seconds):
-            if self._sink is None:
-                self._sink = self._kind(run, self._options, self.sending.state.saved)
-            gone = found.row is not None and not self._can_send(found.batch.clip)
-            saved = self.sending.state.saved if gone else self._sink.send(found.batch)
+            sink = self._connected(run)
+            gone = found.row is not None and not _can_send(sink, found.batch.clip)
+            saved = self.sending.state.saved if gone else sink.send(found.batch)
         if found.row is not None:
             after = after_clip(position, found.rows, found.row, gone=gone)
         else:
@@ -225,11 +231,6 @@ class SyncWorker:
         )
         where = self._sink.where if self._sink else self.sending.state.where
         self._note(left, position=after.as_dict(), saved=saved, error="", where=where)
-
-    def _can_send(self, clip: ClipSent | None) -> bool:
-        """Whether a clip's file is there, or the sink needs it no more."""
-        assert self._sink is not None  # noqa: S101 - made by `_send`
-        return clip is not None and (os.path.exists(clip.path) or self._sink.has_clip(clip))
 
     def _local(self) -> dict[str, int]:
         """The fields of the state that say what is left on this host, where the sink removes some of it."""
@@ -330,6 +331,11 @@ class SyncWorker:
                 time.sleep(min(left, LOOK_SECONDS))
             if before is not None and index.signature(self._request.folder) != before:
                 return
+
+
+def _can_send(sink: Sink, clip: ClipSent | None) -> bool:
+    """Whether a clip's file is there, or the sink needs it no more."""
+    return clip is not None and (os.path.exists(clip.path) or sink.has_clip(clip))
 
 
 def _text(error: Exception) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Final
 
 from offcam_proto import validation as check
+from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.errors import ConfigError, MalformedMessage
 from offcam_runs.objects.layout import ObjectPlace, is_url
 
@@ -21,6 +22,10 @@ END: Final = b"\n"
 
 OBJECTS: Final = "objects"
 """The tracker that is meant by the URL of a place in object storage, which is its option ``url``."""
+
+
+PUSH: Final = "push"
+"""The tracker that is meant by the URL of a hub, ``tcp://HOST:PORT``, which is its option ``url``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +100,13 @@ def start(
 def parse_place(text: str) -> tuple[str, dict[str, str]]:
     """A tracker and its options as people write them: ``mlflow:tracking_uri=sqlite:///runs.db,experiment=cartpole``.
 
-    A URL, as ``s3://bucket/run``, stands for `OBJECTS` there.
+    A URL, as ``s3://bucket/run``, stands for `OBJECTS` there; that of a hub, ``tcp://HOST:PORT``, for `PUSH`.
 
     Raises:
         ConfigError: the text is not of that form.
     """
+    if text.startswith("tcp://"):
+        return PUSH, {"url": parse_endpoint(text, "the hub's address").url}
     if is_url(text):
         ObjectPlace.parse(text)
         return OBJECTS, {"url": text}

@@ -16,6 +16,7 @@ from offcamd.cli import (
     export,
     files,
     folders,
+    hub,
     keys,
     plot,
     recover,
@@ -37,6 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(daemon.serve)
+app.command()(hub.hub)
 app.command()(daemon.start)
 app.command()(daemon.stop)
 app.command()(status.status)
@@ -63,7 +65,7 @@ app.add_typer(keys.app)
 _COMPLETION = "_OFFCAM_COMPLETE"
 """Environment variables by which a shell asks for completions."""
 
-_SAYS_IT_ITSELF = ("serve",)
+_SAYS_IT_ITSELF = ("serve", "hub")
 """Verbs that report misspelt variables in their own output."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]

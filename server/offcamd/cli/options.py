@@ -75,18 +75,23 @@ def require(module: str, *, extra: str, verb: str) -> None:
         )
 
 
-def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb, whose first parameter is ``settings``, the option ``--config`` and one for each setting."""
+def with_settings(verb: Callable[..., None], *, hub: bool = False) -> Callable[..., None]:
+    """Give a verb, whose first parameter is ``settings``, the option ``--config`` and one for each setting.
 
-    def command(*, config: Path | None, embedded: bool, **given: Any) -> None:  # noqa: ANN401 - what typer parsed
+    Args:
+        verb: the verb.
+        hub: whether its settings are a hub's, which no wrapper starts.
+    """
+
+    def command(*, config: Path | None, embedded: bool = False, **given: Any) -> None:  # noqa: ANN401 - what typer parsed
         flags = {spec.key: given.pop(spec.key) for spec in SPECS}
-        verb(load(flags, config=config, embedded=embedded), **given)
+        verb(load(flags, config=config, embedded=embedded, hub=hub), **given)
 
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
     shared = [
         *(_parameter(spec.key, None, _option(spec)) for spec in SPECS),
         _parameter("config", None, ConfigOption),
-        _parameter("embedded", False, EmbeddedOption),  # noqa: FBT003 - its default
+        *([] if hub else [_parameter("embedded", False, EmbeddedOption)]),  # noqa: FBT003 - its default
         *(_parameter(item.name, item.default, item.annotation) for item in own),
     ]
     command.__signature__ = inspect.Signature(shared)  # type: ignore[attr-defined]  # what typer reads

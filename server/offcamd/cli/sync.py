@@ -25,8 +25,8 @@ def sync(
     to: Annotated[
         str,
         typer.Option(
-            help="Where to: a tracker's name and options, as wandb or tensorboard:logdir=runs, or the URL of a place "
-            "in object storage, as s3://bucket/run. A wrong name lists all.",
+            help="Where to: a tracker's name and options, as wandb or tensorboard:logdir=runs, the URL of a place "
+            "in object storage, as s3://bucket/run, or that of a hub, as tcp://head:8721. A wrong name lists all.",
             metavar="<tracker>",
             show_default=False,
         ),
@@ -46,7 +46,7 @@ def sync(
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
-    """Send runs to a tracker, where you look at trainings, or to object storage. Goes on where the last sending ended.
+    """Send runs to a tracker, where you look at trainings, to object storage or to a hub. Goes on where the last ended.
 
     Exits with 1 where a tracker fails and is given up: the rest is sent the next time.
     """

@@ -13,7 +13,7 @@ from typing import Final
 
 from offcam.sync.sinks.sink import Sink
 from offcam_proto.errors import ConfigError
-from offcam_runs.sync.process import OBJECTS
+from offcam_runs.sync.process import OBJECTS, PUSH
 
 GROUP: Final = "offcam.sinks"
 
@@ -24,6 +24,7 @@ PACKAGES: Final = {
     "hub": "huggingface_hub",
     "rerun": "rerun",
     OBJECTS: "obstore",
+    PUSH: "",
     "memory": "",
 }
 """By name, the package that each of offcam's own trackers needs. Its sink is the class `Tracker` of the module by its

@@ -23,7 +23,16 @@ from offcam_proto.limits import MIB
 from offcam_runs.database import open_committed
 from offcam_runs.objects import segments
 from offcam_runs.objects.copies import fetch_segment
-from offcam_runs.objects.layout import MANIFEST, SEGMENTS, Manifest, ObjectPlace, segment_key, steps_key, video_key
+from offcam_runs.objects.layout import (
+    MANIFEST,
+    SEGMENTS,
+    Manifest,
+    ObjectPlace,
+    filled,
+    segment_key,
+    steps_key,
+    video_key,
+)
 from offcam_runs.objects.segments import EndedVideo, Head, Reach, StepsPart
 from offcam_runs.objects.store import Changed, Missing, ObjectStore
 from offcam_runs.steps import files
@@ -249,4 +258,4 @@ def pause_seconds(age: float, head_bytes: int) -> float:
 
 
 def _place(url: str, name: str) -> ObjectPlace:
-    return ObjectPlace.parse(url.replace("{name}", name).replace("{host}", socket.gethostname()))
+    return ObjectPlace.parse(filled(url, name, socket.gethostname()))

@@ -25,6 +25,8 @@ class Sink(ABC):
         options: by name, the options that the sink takes, each with what it is for; others are refused.
         late: whether what was sent is certain to outlive this process only once `finish` returns. What was sent after
             that then comes again to the next sink.
+        ends: whether the tracker is told of the end by `finish`, which is then called once all was sent even where this
+            process has sent nothing.
         key: what the user can do if the tracker refuses the key (HTTP 401 and 403), after which nothing is tried again.
         local: what is left of the run on this host, where the sink removes some of it; None where it does not.
         where: where the run is sent to, for people. Set by the constructor.
@@ -37,6 +39,7 @@ class Sink(ABC):
 
     options: ClassVar[Mapping[str, str]] = {}
     late: ClassVar[bool] = False
+    ends: ClassVar[bool] = False
     key: ClassVar[str] = "give it a key that may write there"
 
     def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
