@@ -16,6 +16,7 @@ from offcam_runs.format import INDEX_NAME
 from offcam_runs.run_ids import run_id
 from offcam_runs.streams import read_streams
 from offcamd.store.index import RunIndex
+from offcamd.web import curves
 from offcamd.web.episode_cache import EpisodeCache
 from offcamd.web.reading import reading
 
@@ -179,3 +180,18 @@ def test_a_reader_that_began_earlier_sees_what_there_was_then(tmp_path):
         with reading(folder) as again:
             assert cache.get(folder, again, read_streams(again)) is kept
     index.close()
+
+
+def test_a_group_that_did_not_change_is_not_worked_out_again(look, tmp_path, monkeypatch):
+    folders = [made.make_run(tmp_path / name, 20, 0) for name in "ab"]
+    client = look(*folders)
+    asked = f"/api/group?ids={','.join(map(run_id, folders))}&window=5"
+    worked_out, group = [], curves.group
+    monkeypatch.setattr(curves, "group", lambda *given: worked_out.append(1) or group(*given))
+    first, second = client.get(asked).json(), client.get(asked).json()
+    assert (second, len(worked_out)) == (first, 1)
+    assert client.get(asked + "&x=step").json()["x"] == "step"
+    for folder in folders:
+        made.make_run(folder, 60, 0, stream=b"t" * 16, began=made.BEGAN + 1e6)
+    assert len(client.get(asked).json()["xs"]) > len(first["xs"])
+    assert len(worked_out) == 3

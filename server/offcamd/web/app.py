@@ -25,6 +25,7 @@ from offcamd.web.access import AccessCheck, Headers, HostCheck
 from offcamd.web.animations import Animations
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.events import Broadcaster
+from offcamd.web.group_answers import GroupAnswers
 from offcamd.web.live import LiveResponse, LiveVideo, LiveVideos
 from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
@@ -87,6 +88,7 @@ class Api:
         self._files = PageFiles(STATIC_FOLDER)
         self._source = source
         self._episodes = EpisodeCache()
+        self._groups = GroupAnswers()
         self._runs = RunDescriptions(source, ReadAhead(self._episodes).add)
         self._posters = Posters()
         self._live = LiveVideos(stopping)
@@ -225,7 +227,7 @@ class Api:
 
         def answer() -> str:
             runs = [asked_for(self._source, run) for run in dict.fromkeys(query.list("ids", curves.MOST_RUNS))]
-            return curves.group(runs, query, self._episodes)
+            return self._groups.get(request.url.query, runs, lambda: curves.group(runs, query, self._episodes))
 
         return Response(await run_in_threadpool(answer), media_type="application/json")
 

@@ -302,7 +302,7 @@ def test_what_is_no_place(to):
     [
         (
             "nothing",
-            "there is no tracker 'nothing': there are gone, hub, log, mlflow, none, objects, push, rerun, tensorboard, track",
+            "there is no tracker 'nothing': there are gone, hub, log, mlflow, none, objects, push, rerun, tensor",
         ),
         ("wandb", r"'wandb' needs no_such_package, which is not installed in .* -m pip install no_such_package$"),
         ("rerun", r"'rerun' needs rerun, which is not installed in .* -m pip install rerun-sdk$"),
