@@ -47,7 +47,8 @@ def register(env: str | type, *, state: Callable[[Any], object], restore: Callab
 
 def of(env: Any) -> Iterator[tuple[str, Hook]]:  # noqa: ANN401 - the base env
     """The hooks that are registered for an env, with their names."""
-    names = (*_names(type(env)), getattr(getattr(env, "spec", None), "id", ""))
+    kind: Any = type(env)
+    names = (*_names(kind), getattr(getattr(env, "spec", None), "id", ""))
     return ((name, _hooks[name]) for name in names if name in _hooks)
 
 

@@ -195,9 +195,7 @@ def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int, url: str
     return found.path
 
 
-def open_video(
-    folder: str | os.PathLike[str], stream: str, clip: int, url: str | None = None
-) -> RangedObject | None:
+def open_video(folder: str | os.PathLike[str], stream: str, clip: int, url: str | None = None) -> RangedObject | None:
     """The file of a clip in object storage, of which only what is read is fetched; None where there is none.
 
     Otherwise as `fetch_video`.
