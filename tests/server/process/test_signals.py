@@ -23,8 +23,8 @@ def interrupted_elsewhere():
         ended.wait()
 
     thread = threading.Thread(target=receive)
-    thread.start()
     try:
+        thread.start()  # on a busy machine the signal comes before this returns
         yield
     finally:
         ended.set()
