@@ -182,6 +182,31 @@ def test_seeking_in_a_long_video_on_the_page_does_not_fetch_it_whole(s3, tmp_pat
             page.terminate()
 
 
+def test_a_limit_for_the_disk_is_held_by_the_tags_alone_and_what_went_is_played_from_there(s3, tmp_path):
+    run = make_run(tmp_path / "run", 30, 10, video=make_video(tmp_path / "video.mp4", frames=900))
+    videos = {path.name: path.read_bytes() for path in run.glob("*.mp4")}
+    large = run / "rl-video-episode-0.mp4"
+    large.unlink()  # it is the others' file, too
+    large.write_bytes(videos[large.name] + make_free(6 << 20))  # larger than one piece
+    videos[large.name] = large.read_bytes()
+    with closing(sqlite3.connect(run / INDEX_NAME)) as index, index:
+        index.execute("UPDATE clips SET file_bytes = ? WHERE file = ?", (len(videos[large.name]), large.name))
+    assert send(run, f"objects:url={TO},local_limit=1")
+    assert not list(run.glob("*.mp4"))
+    methods = [method for method, path in s3.asked if path.endswith(".mp4")]
+    assert "GET" not in methods, "the tags say that they are there"
+    found = offcam.load(run).clips
+    assert {clip.evicted for clip in found} == {THERE}
+    for clip in found:
+        with clip.open() as file:
+            assert file.read() == videos[clip.file]
+    s3.refuses = 403
+    with pytest.raises(ConfigError, match="is refused"):
+        found[0].open()
+    listed = commandline.run("ls", str(run))
+    assert f"{len(found)} of these videos are evicted, and in {THERE}" in listed.stdout, "without a word to the storage"
+
+
 def make_free(size):
     """A box of MP4's that players pass over, of so many bytes."""
     return struct.pack(">I4s", size, b"free") + bytes(size - 8)
