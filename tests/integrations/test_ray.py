@@ -80,6 +80,15 @@ def test_a_folder_that_workers_would_not_have(folder, why):
         record(None, folder)
 
 
+def test_a_limit_is_of_runs_in_object_storage_and_a_size():
+    from offcam.integrations.ray import record  # noqa: PLC0415 - as above
+
+    with pytest.raises(ConfigError, match="local_limit is for runs in object storage, and /runs/ppo is a folder"):
+        record(None, "/runs/ppo", local_limit="20GB")
+    with pytest.raises(ConfigError, match="local_limit must be a size such as"):
+        record(None, "file:///bucket/ppo", local_limit="much")
+
+
 def test_without_ray_it_is_said_so():
     from offcam.integrations.ray import record  # noqa: PLC0415
 
@@ -123,9 +132,16 @@ def test_workers_record_to_object_storage_while_who_sends_is_killed(tmp_path, ru
     for address in told["addresses"].values():
         assert offcam_command("stop", "--endpoint", address).returncode == 0
     assert len(told["folders"]) == 2
+    places = []
     for folder in told["folders"]:
         copy = offcam.load(f"{url}/{Path(folder).name}", session="all")
         assert len(copy.episodes) == len(films.episodes(folder)) == 2 * 2 * 40
         assert len(copy.clips) == 2 * 2 * 4
         for clip in copy.clips:
-            assert Path(clip.fetch()).read_bytes() == Path(folder, clip.file).read_bytes()
+            there, here = Path(clip.fetch()), Path(folder, clip.file)
+            assert there.stat().st_size == clip.file_bytes
+            assert not here.exists() or there.read_bytes() == here.read_bytes()
+        evicted = {clip.evicted for clip in offcam.load(folder, session="all").clips}
+        places.append(evicted - {None})
+        assert len(evicted) == 1, "all of them, or none"
+    assert sorted(map(len, places)) == [0, 1], "of the node that has no room, all are in the storage alone"
