@@ -77,10 +77,25 @@ def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> l
 
     One that was rendered afterwards, and not checked to its end, shows no episode.
     """
-    shown = places_shown(list(streams.values()))
-    places = {key: (shown[place], stream.stream) for place, (key, stream) in enumerate(streams.items())}
-    rows = database.execute(_SPANS, _STATES)
-    return [ClipSpan._make((*places[key], *values, _envs(envs), reason)) for key, *values, reason, envs in rows]
+    return Spans().read(database, streams)
+
+
+class Spans:
+    """`read_spans` again and again: what it made is returned as long as its rows are the same. For one thread."""
+
+    def __init__(self) -> None:
+        self._of: tuple[object, object] = None, None
+        self._made: list[ClipSpan] = []
+
+    def read(self, database: sqlite3.Connection, streams: Mapping[int, Stream]) -> list[ClipSpan]:
+        """The clips; not to be changed by the caller, who may get the same list again."""
+        shown = places_shown(list(streams.values()))
+        places = {key: (shown[place], stream.stream) for place, (key, stream) in enumerate(streams.items())}
+        rows = database.execute(_SPANS, _STATES).fetchall()
+        if self._of != (rows, places):
+            self._of = rows, places
+            self._made = [ClipSpan._make((*places[key], *of, _envs(envs), why)) for key, *of, why, envs in rows]
+        return self._made
 
 
 def is_filmed(database: sqlite3.Connection) -> bool:

@@ -6,8 +6,9 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from offcam_runs import format as fmt
@@ -232,6 +233,8 @@ class Clip:
         return self.as_html()
 
 
+_NAMES: Final = tuple(Clip.__dataclass_fields__)[1:]
+
 # Columns in the order of `Clip`, and `place`, the order of opening, in which CROSS JOIN has SQLite read them. A clip
 # shows exactly one whole episode where its name says that it began with it and it has all its steps: by its client's
 # account, or, where that never came, by its frames. That one is of its own stream, or of the one that it replays, so
@@ -264,10 +267,10 @@ WHERE c.state NOT IN (:replaced, :evicted)
 _STATES: Final = {"aborted": fmt.ABORTED, "recovered": fmt.RECOVERED, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED}
 
 
-def count_clips(database: sqlite3.Connection, condition: str, values: Mapping[str, object]) -> int:
-    """How many clips `read_clips` finds with a condition."""
-    query = f"SELECT count(*) FROM ({_SELECT}) AS listed WHERE {condition}"  # noqa: S608 - as there
-    return int(database.execute(query, {**_STATES, **values}).fetchone()[0])
+def clip_places(database: sqlite3.Connection, condition: str, values: Mapping[str, object], order: str) -> list[int]:
+    """``place`` of each of the clips that `read_clips` finds with a condition, in an order. Less work than to count."""
+    query = f"SELECT place FROM ({_SELECT}) AS listed WHERE {condition} ORDER BY {order}"  # noqa: S608 - as there
+    return [place for (place,) in database.execute(query, {**_STATES, **values})]
 
 
 def clip_keys(
@@ -305,19 +308,29 @@ def read_clips(
     return [_clip(os.fspath(folder), row) for *row, _place in rows]
 
 
+def clips_at(database: sqlite3.Connection, folder: str | os.PathLike[str], places: Sequence[int]) -> list[Clip]:
+    """The clips with these values of ``place``, all of which are there, in the same order."""
+    asked = {"places": json.dumps(places)}
+    found = read_clips(database, folder, "place IN (SELECT value FROM json_each(:places))", asked)
+    by_place = dict(zip(sorted(places), found, strict=True))
+    return [by_place[place] for place in places]
+
+
+_parsed = lru_cache(1024)(json.loads)  # thousands of clips have the same grid, and none dropped
+
+
 def _clip(folder: str, row: list[Any]) -> Clip:
-    names = list(Clip.__dataclass_fields__)[1:]
-    values = dict(zip(names, row, strict=True))
+    values = dict(zip(_NAMES, row, strict=True))
     for name in ("fps", "return_", "started"):
         values[name] = fmt.real_from_sql(values[name])
-    complete, grid = values["complete"], json.loads(values["grid"])
+    complete, grid = values["complete"], _parsed(values["grid"])
     values.update(
-        dropped=json.loads(values["dropped"]),
-        envs=tuple(json.loads(values["envs"])),
+        dropped=dict(_parsed(values["dropped"])),
+        envs=tuple(_parsed(values["envs"])),
         complete=None if complete is None else bool(complete),
         partial=bool(values["partial"]),
         verified=None if values["verified"] is None else bool(values["verified"]),
-        info=json.loads(values["info"] or "{}"),
+        info=dict(_parsed(values["info"] or "{}")),
         grid=None if None in grid else tuple(grid),
     )
     return Clip(folder, **values)

@@ -248,7 +248,10 @@ def read_episodes(
         (count,) = database.execute(_COUNT.format(condition), asked).fetchone()
     table = {name: np.empty(count, kind) for name, kind in zip(_COLUMNS, _TYPES, strict=True)}
     info: dict[str, NDArray[np.float64]] = {}
-    cursor = database.execute(f"{SELECT} WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset", asked)
+    where = f"WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset"
+    if offset and count == limit:  # those that are passed over are not read but for their place in the order
+        where = f"WHERE id IN (SELECT id FROM episodes {where}) ORDER BY {order}"  # noqa: S608 - see above
+    cursor = database.execute(f"{SELECT} {where}", asked)
     begin = 0
     while rows := cursor.fetchmany(_BATCH):
         end = begin + len(rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -18,11 +17,12 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from offcam_proto.errors import RunFolderError
-from offcam_runs.json_text import dumps
 from offcam_runs.sync.state import of_runs
 from offcamd.web import curves, queries, traces
 from offcamd.web.access import AccessCheck, Headers, HostCheck
 from offcamd.web.animations import Animations
+from offcamd.web.answers import Answers
+from offcamd.web.encoding import encoded
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.events import Broadcaster
 from offcamd.web.group_answers import GroupAnswers
@@ -89,6 +89,7 @@ class Api:
         self._source = source
         self._episodes = EpisodeCache()
         self._groups = GroupAnswers()
+        self._answers = Answers()
         self._runs = RunDescriptions(source, ReadAhead(self._episodes).add)
         self._posters = Posters()
         self._live = LiveVideos(stopping)
@@ -106,7 +107,7 @@ class Api:
     def routes(self) -> list[Route]:
         """All routes, except the page's own files."""
         run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
-        told, kept = self._told, self._episodes
+        told, again, kept = self._told, self._again, self._episodes
         endpoints: dict[str, Endpoint] = {
             "/": self.page,
             "/r/{id}": self.page,
@@ -122,13 +123,13 @@ class Api:
             "/api/runs": self.runs,
             "/api/statistics": self.statistics,
             run: told(lambda asked, _: self._runs.detail(asked)),
-            f"{run}/episodes": told(lambda asked, query: queries.episodes_page(asked, query, kept)),
+            f"{run}/episodes": again(lambda asked, query: queries.episodes_page(asked, query, kept)),
             f"{run}/episodes.csv": self.episodes_csv,
             f"{run}/episodes/steps": told(lambda asked, query: traces.of_episode(asked, query, kept)),
-            f"{run}/curve": self.curve,
-            f"{run}/nearest": told(lambda asked, query: queries.nearest(asked, query, kept)),
-            f"{run}/stages": told(lambda asked, query: stages(asked, query, kept)),
-            f"{run}/clips": told(queries.clips_page),
+            f"{run}/curve": again(lambda asked, query: curves.curve(asked, query, kept)),
+            f"{run}/nearest": again(lambda asked, query: queries.nearest(asked, query, kept)),
+            f"{run}/stages": again(lambda asked, query: stages(asked, query, kept)),
+            f"{run}/clips": again(queries.clips_page),
             clip: self.clip,
             f"{clip}/neighbours": self.neighbours,
             f"{clip}/steps": self.steps,
@@ -215,19 +216,14 @@ class Api:
         kind, data = await self._of(request, lambda asked: self._animations.make(asked, query))
         return Response(data, media_type=f"image/{kind}")
 
-    async def curve(self, request: Request) -> Response:
-        """A run's learning curve."""
-        query = Query(request.query_params)
-        text = await self._of(request, lambda asked: curves.curve(asked, query, self._episodes))
-        return Response(text, media_type="application/json")
-
     async def group(self, request: Request) -> Response:
         """The learning curve of several runs."""
         query = Query(request.query_params)
 
-        def answer() -> str:
+        def answer() -> bytes:
             runs = [asked_for(self._source, run) for run in dict.fromkeys(query.list("ids", curves.MOST_RUNS))]
-            return self._groups.get(request.url.query, runs, lambda: curves.group(runs, query, self._episodes))
+            make = functools.partial(curves.group, runs, query, self._episodes)
+            return self._groups.get(request.url.query, runs, lambda: encoded(make()))
 
         return Response(await run_in_threadpool(answer), media_type="application/json")
 
@@ -291,6 +287,19 @@ class Api:
 
         return endpoint
 
+    def _again(self, answer: Callable[[AskedRun, Query], dict[str, Any]]) -> Endpoint:
+        """The same for a function that reads nothing but the run's index and its pins, see `Answers`."""
+
+        async def endpoint(request: Request) -> Response:
+            query, asks = Query(request.query_params), f"{request.url.path}?{request.url.query}"
+
+            def known(asked: AskedRun) -> bytes:
+                return self._answers.get(asked.folder, asks, lambda: encoded(answer(asked, query)))
+
+            return Response(await self._of(request, known), media_type="application/json")
+
+        return endpoint
+
     async def _of(self, request: Request, answer: Callable[[AskedRun], Any]) -> Any:  # noqa: ANN401 - what answer returns
         """What a function returns for the requested run, called on a worker thread."""
         run, query = request.path_params["id"], Query(request.query_params)
@@ -302,15 +311,11 @@ def _well_unless(reason: str | None) -> Response:
 
 
 def _json(value: dict[str, Any]) -> Response:
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except ValueError:  # a NaN or an infinity, which JSON has not: the slower writer replaces them
-        text = dumps(value)
-    return Response(text.encode("utf-8", "replace"), media_type="application/json")
+    return Response(encoded(value), media_type="application/json")
 
 
 async def _failed(status: int, _request: Request, error: Exception) -> Response:
-    return Response(dumps({"error": str(error)}).encode("utf-8", "replace"), status, media_type="application/json")
+    return Response(encoded({"error": str(error)}), status, media_type="application/json")
 
 
 async def _broke(request: Request, _error: Exception) -> Response:

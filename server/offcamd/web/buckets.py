@@ -1,4 +1,4 @@
-"""Points of a curve as the page gets them: few enough to be drawn, and numbers that JSON can hold."""
+"""Points of a curve as the page gets them: few enough to be drawn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def buckets(number: NDArray[np.int64], x: Floats, y: Floats, average: Floats, po
     ends = np.minimum(starts + size, n) - 1
     there = np.isfinite(y)
     if n:
-        with np.errstate(all="ignore"):  # 0/0 in a bucket without a finite value, overflow: `numbers` makes both None
+        with np.errstate(all="ignore"):  # 0/0 in a bucket without a finite value, overflow: in JSON both are null
             mean = np.add.reduceat(np.where(there, y, 0.0), starts) / np.add.reduceat(there.astype(float), starts)
         low, high = np.fmin.reduceat(y, starts), np.fmax.reduceat(y, starts)
     else:
@@ -33,11 +33,11 @@ def buckets(number: NDArray[np.int64], x: Floats, y: Floats, average: Floats, po
         "decimated": size > 1,
         "first": number[starts].tolist(),
         "count": (ends - starts + 1).tolist(),
-        "xs": numbers(x[starts] + (x[ends] - x[starts]) / 2),
-        "mean": numbers(mean),
-        "min": numbers(low),
-        "max": numbers(high),
-        "average": numbers(average[ends]),
+        "xs": (x[starts] + (x[ends] - x[starts]) / 2).tolist(),
+        "mean": mean.tolist(),
+        "min": low.tolist(),
+        "max": high.tolist(),
+        "average": average[ends].tolist(),
     }
 
 
@@ -46,9 +46,3 @@ def thinned(places: NDArray[np.intp]) -> NDArray[np.intp]:
     if places.size <= MOST_RECORDED:
         return places
     return places[np.linspace(0, places.size - 1, MOST_RECORDED).astype(np.intp)]
-
-
-def numbers(values: Floats) -> list[float | None]:
-    """Values for JSON: None for those that are not finite."""
-    listed: list[float | None] = np.where(np.isfinite(values), values, None).tolist()  # type: ignore[call-overload]  # an array of objects
-    return listed

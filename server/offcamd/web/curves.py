@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,7 +14,7 @@ from offcam_runs.episodes import Quantity
 from offcam_runs.long_run import long_extent, long_run
 from offcam_runs.pins import read_pins
 from offcam_runs.streams import began, read_streams
-from offcamd.web.buckets import buckets, numbers, thinned
+from offcamd.web.buckets import buckets, thinned
 from offcamd.web.long_curves import LongCurve
 from offcamd.web.params import BadQuery
 from offcamd.web.reading import AskedRun, reading
@@ -42,8 +41,8 @@ RESAMPLES = 1000
 AXES: tuple[Axis, ...] = get_args(Axis)
 
 
-def curve(asked: AskedRun, query: Query, cache: EpisodeCache) -> str:
-    """One run's curve, see ``GET /api/runs/{id}/curve``, as JSON text. Raises BadQuery and what `reading` does."""
+def curve(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:
+    """One run's curve, see ``GET /api/runs/{id}/curve``. Raises BadQuery and what `reading` does."""
     x_name, y_name = query.choice("x", AXES), query.text("y") or "return"
     points, window = query.whole("points", 2000, 1, MOST_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
     begin, end = query.number("from"), query.number("to")
@@ -84,15 +83,15 @@ def curve(asked: AskedRun, query: Query, cache: EpisodeCache) -> str:
     )
 
 
-def _told(asked: AskedRun, found: dict[str, Any]) -> str:
+def _told(asked: AskedRun, found: dict[str, Any]) -> dict[str, Any]:
     """A curve as the API has it: with which of its clips are pinned."""
     pins = read_pins(asked.folder)
     found["recorded"]["pinned"] = [key in pins for key in found["recorded"]["keys"]]
-    return json.dumps(found, allow_nan=False)
+    return found
 
 
-def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> str:
-    """The curve of several runs together, see ``GET /api/group``, as JSON. Raises BadQuery and what `reading` does.
+def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> dict[str, Any]:
+    """The curve of several runs together, see ``GET /api/group``. Raises BadQuery and what `reading` does.
 
     At each point of the axis a run counts with its latest moving average up to there. The answer has the mean and the
     interquartile mean (IQM) of these over the runs, and the IQM's bootstrap interval.
@@ -114,21 +113,18 @@ def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> str:
         raise BadQuery(_no_value(y_name, ()))
     aligned = align(curves, points=points)
     low, high = bootstrap_interval(aligned.values, "iqm", confidence=CONFIDENCE, resamples=RESAMPLES)
-    return json.dumps(
-        {
-            "x": x_name,
-            "y": y_name,
-            "window": window,
-            "interval": CONFIDENCE,
-            "runs": len(aligned.runs),
-            "xs": numbers(aligned.x),
-            "mean": numbers(center(aligned.values, "mean")),
-            "iqm": numbers(center(aligned.values, "iqm")),
-            "low": numbers(low),
-            "high": numbers(high),
-        },
-        allow_nan=False,
-    )
+    return {
+        "x": x_name,
+        "y": y_name,
+        "window": window,
+        "interval": CONFIDENCE,
+        "runs": len(aligned.runs),
+        "xs": aligned.x.tolist(),
+        "mean": center(aligned.values, "mean").tolist(),
+        "iqm": center(aligned.values, "iqm").tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+    }
 
 
 def _whole(episodes: EpisodeTable, y: str, x: Axis, streams: Mapping[int, Stream]) -> Curve | None:
@@ -150,6 +146,6 @@ def _recorded(clips: ClipEpisodes, part: slice, whole: Curve) -> dict[str, Any]:
         "keys": [clips.clips[clip].key for clip in clips.shown[places]],
         "reasons": [clips.clips[clip].keep_reason for clip in clips.shown[places]],
         "numbers": clips.episodes.number[places].tolist(),
-        "xs": numbers(whole.x[places]),
-        "ys": numbers(whole.y[places]),
+        "xs": whole.x[places].tolist(),
+        "ys": whole.y[places].tolist(),
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs.blocks import Blocks
-from offcam_runs.clip_episodes import ClipEpisodes, read_spans
+from offcam_runs.clip_episodes import ClipEpisodes, Spans
 from offcam_runs.episodes import EpisodeTable, joined, no_episodes, read_episodes
 from offcam_runs.long_clips import LongClips
 from offcam_runs.long_run import Extent, long_extent
@@ -44,6 +44,7 @@ class _Kept:
     first_stream: str = ""
     episodes: EpisodeTable = field(default_factory=no_episodes)
     clips: ClipEpisodes | None = None
+    spans: Spans = field(default_factory=Spans)
     blocks: Blocks | None = None
     long_clips: LongClips = field(default_factory=LongClips)
     extent: Extent | None = None
@@ -99,8 +100,8 @@ class EpisodeCache:
         if (extent := long_extent(database)) is not None:
             return _clips_of_long(kept, database, streams, extent, only)
         episodes = self.get(folder, database, streams)
-        spans = read_spans(database, streams) if only is None else None
         with kept.lock:
+            spans = kept.spans.read(database, streams) if only is None else None
             if kept.clips is None or kept.clips.episodes is not episodes or spans not in (None, kept.clips.clips):
                 kept.clips = ClipEpisodes(episodes, spans or [])
             return kept.clips
@@ -167,7 +168,7 @@ def _clips_of_long(
         kept.episodes = no_episodes()  # from when the run was short: not used any more, and large
         if only is not None:
             return kept.long_clips.read(database, streams, [only])
-        spans = read_spans(database, streams)
+        spans = kept.spans.read(database, streams)
         if kept.clips is None or extent != kept.extent or spans != kept.clips.clips:
             kept.extent, kept.clips = extent, kept.long_clips.read(database, streams, spans)
         return kept.clips

@@ -21,7 +21,7 @@ MOST_KEPT = 64
 class _Kept:
     lock: threading.Lock = field(default_factory=threading.Lock)
     signatures: tuple[object, ...] = ()
-    text: str = ""
+    answer: bytes = b""
 
 
 class GroupAnswers:
@@ -30,7 +30,7 @@ class GroupAnswers:
     def __init__(self) -> None:
         self._kept: LruCache[str, _Kept] = LruCache(MOST_KEPT)
 
-    def get(self, question: str, runs: Sequence[AskedRun], make: Callable[[], str]) -> str:
+    def get(self, question: str, runs: Sequence[AskedRun], make: Callable[[], bytes]) -> bytes:
         """The answer to a question as the runs are now; who asks while it is made waits for it.
 
         Args:
@@ -42,5 +42,5 @@ class GroupAnswers:
         with kept.lock:
             now = tuple(signature(run.folder) for run in runs)  # before they are read: what comes meanwhile is news
             if now != kept.signatures:
-                kept.text, kept.signatures = make(), now
-            return kept.text
+                kept.answer, kept.signatures = make(), now
+            return kept.answer

@@ -11,7 +11,7 @@ import numpy as np
 from offcam_runs.analysis import Axis, moving_average
 from offcam_runs.blocks import BLOCK, steps_and_end, sums
 from offcam_runs.episodes import Quantity, read_episodes
-from offcamd.web.buckets import buckets, numbers, thinned
+from offcamd.web.buckets import buckets, thinned
 
 if TYPE_CHECKING:
     import sqlite3
@@ -108,7 +108,7 @@ class LongCurve:
         starts = np.arange(low, high, size)
         stops = np.minimum(starts + size, high)
         count, total, least, most = self._sums[low:high].T
-        with np.errstate(all="ignore"):  # 0/0 in a bucket without a finite value, overflow: `numbers` makes both None
+        with np.errstate(all="ignore"):  # 0/0 in a bucket without a finite value, overflow: in JSON both are null
             mean = np.add.reduceat(total, starts - low) / np.add.reduceat(count, starts - low)
         firsts, behinds = starts * BLOCK, np.minimum(stops * BLOCK, behind)
         x_firsts, x_lasts = self._x(firsts), self._ends[stops - 1]
@@ -117,11 +117,11 @@ class LongCurve:
             "decimated": True,
             "first": (firsts + self.blocks.before).tolist(),
             "count": (behinds - firsts).tolist(),
-            "xs": numbers(x_firsts + (x_lasts - x_firsts) / 2),
-            "mean": numbers(mean),
-            "min": numbers(np.fmin.reduceat(least, starts - low)),
-            "max": numbers(np.fmax.reduceat(most, starts - low)),
-            "average": numbers(np.array([self._average(end) for end in behinds.tolist()])),
+            "xs": (x_firsts + (x_lasts - x_firsts) / 2).tolist(),
+            "mean": mean.tolist(),
+            "min": np.fmin.reduceat(least, starts - low).tolist(),
+            "max": np.fmax.reduceat(most, starts - low).tolist(),
+            "average": [self._average(end) for end in behinds.tolist()],
         }
 
     def _average(self, end: int) -> float:
@@ -134,7 +134,7 @@ class LongCurve:
         count, total, *_ = sums(self.database, self.y_name, before + begin, before + edge)
         inner = self._sums[whole : -(-end // BLOCK)] if edge < end else np.empty((0, 4))
         count, total = count + inner[:, 0].sum(), total + inner[:, 1].sum()
-        return total / count if count else np.nan
+        return float(total / count) if count else np.nan
 
     def _x(self, places: NDArray[np.int64]) -> Floats:
         """Where episodes stand on the axis, by their order of arrival in the run, from 0."""
@@ -161,6 +161,6 @@ class LongCurve:
             "keys": [clips.clips[clip].key for clip in clips.shown[places]],
             "reasons": [clips.clips[clip].keep_reason for clip in clips.shown[places]],
             "numbers": clips.episodes.number[places].tolist(),
-            "xs": numbers(self._x(arrived[places])),
-            "ys": numbers(np.asarray(y, np.float64)[places]),
+            "xs": self._x(arrived[places]).tolist(),
+            "ys": np.asarray(y, np.float64)[places].tolist(),
         }

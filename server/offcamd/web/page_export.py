@@ -209,7 +209,7 @@ class _Writer:
                 for window in sorted({*self._windows, default_window(run["episodes"])}):
                     query = _query(x=x, y=y, window=window, points=POINTS)
                     try:
-                        told = json.loads(curves.curve(asked, query, self._cache))
+                        told = curves.curve(asked, query, self._cache)
                     except BadQuery:  # no episode has this value
                         break
                     average = told.pop("average")

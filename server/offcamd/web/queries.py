@@ -15,9 +15,9 @@ import numpy as np
 from offcam_runs import format as fmt
 from offcam_runs.analysis.success import SUCCESS_VALUES
 from offcam_runs.clip_episodes import is_filmed, places_shown, span_of
-from offcam_runs.clips import clip_keys, count_clips, read_clips
+from offcam_runs.clips import clip_keys, clip_places, clips_at, read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
-from offcam_runs.json_text import dumps, finite
+from offcam_runs.json_text import dumps
 from offcam_runs.pins import read_pins
 from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
@@ -101,10 +101,10 @@ def episodes_page(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[st
     direction = query.choice("order", ("asc", "desc")).upper()
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
     condition, values = _wanted(query)
+    where = f"WHERE {condition}" if condition != "TRUE" else ""  # SQLite knows of a whole table how many rows it has
     with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
-        count = f"SELECT count(*) FROM episodes WHERE {condition}"  # noqa: S608 - of our own words
-        (total,) = database.execute(count, values).fetchone()
+        (total,) = database.execute(f"SELECT count(*) FROM episodes {where}", values).fetchone()  # noqa: S608 - of our own words
         order = ORDERS[sort].format(direction)
         page = read_episodes(database, streams, condition, values, order=order, limit=limit, offset=offset)
         # Without clips, the cache need not read the episodes.
@@ -204,19 +204,18 @@ def clips_page(asked: AskedRun, query: Query) -> dict[str, Any]:
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
     condition, order, values = _wanted_clips(asked.folder, query)
     with reading_clips(asked.folder, asked.session) as database:
-        total = count_clips(database, condition, values)
-        clips = read_clips(database, asked.folder, condition, values, order=order, limit=limit, offset=offset)
-        shown = _clips_shown(asked, database, clips)
-    return {"total": total, "offset": offset, "clips": shown}
+        places = clip_places(database, condition, values, order)
+        shown = _clips_shown(asked, database, clips_at(database, asked.folder, places[offset : offset + limit]))
+    return {"total": len(places), "offset": offset, "clips": shown}
 
 
 def _clips_shown(asked: AskedRun, database: sqlite3.Connection, clips: Iterable[Clip]) -> list[dict[str, Any]]:
     """Clips as the API shows them."""
     streams = list(read_streams(database).values())
-    shown, pins = [streams[place] for place in places_shown(streams)], read_pins(asked.folder)
+    shown, pins, run = [streams[place] for place in places_shown(streams)], read_pins(asked.folder), quote(asked.run)
     return [
         {
-            **clip_dict(asked.run, clip, shown[clip.stream], _begun(database, shown[clip.stream], clip)),
+            **clip_dict(run, clip, shown[clip.stream], _begun(database, shown[clip.stream], clip)),
             "pin": pin._asdict() if (pin := pins.get(f"{clip.stream_id}-{clip.clip}")) else None,
         }
         for clip in clips
@@ -283,7 +282,7 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
     """A clip as the API shows it.
 
     Args:
-        run: id of its run.
+        run: id of its run, as it stands in a URL.
         clip: the clip.
         stream: the stream whose episodes it shows.
         begun: the episode with which it begins.
@@ -291,7 +290,7 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
     key = f"{clip.stream_id}-{clip.clip}"
     whole = clip.file is not None and clip.state != fmt.RECORDING
     watchable = whole and clip.can_be_had
-    url = f"/api/runs/{quote(run)}/clips/{key}"
+    url = f"/api/runs/{run}/clips/{key}"
     return {
         "key": key,
         "stream": clip.stream_id,
@@ -312,7 +311,7 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
         "envs": clip.envs or tuple(range(stream.num_envs)),
         "grid": clip.grid,
         "step": clip.step,
-        "return": fmt.json_number(clip.return_),
+        "return": clip.return_,
         "length": clip.length,
         "dropped": clip.dropped,
         "partial": clip.partial,
@@ -320,8 +319,8 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
         "verified": clip.verified,
         "diverged_at": clip.diverged_at,
         "diverged_why": clip.diverged_why,
-        "info": finite(clip.info),
-        "started": fmt.json_number(clip.started),
+        "info": clip.info,
+        "started": clip.started,
         "file_bytes": clip.file_bytes,
         "evicted": clip.evicted,
         "error": clip.error,

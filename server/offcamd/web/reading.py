@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs.database import open_to_read
-from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
+from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME, PINS_NAME
 from offcam_runs.journal_reader import journals
 from offcam_runs.pending import ON_ITS_WAY_SECONDS, is_written
 from offcam_runs.run_ids import with_id
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcamd.web.source import RunSource
+
+
+SETTLED_NS = 1_000_000_000
+"""How long nothing must have changed before the time of the last change tells it from all others, in nanoseconds: more
+than a tick of any clock by which file systems note it."""
 
 
 class NotHere(Exception):
@@ -147,6 +152,19 @@ def signature(folder: Path) -> tuple[object, ...]:
     found = journals(folder)
     later = time.time() // ON_ITS_WAY_SECONDS if found and is_written(folder) else None
     return (*map(_facts, files), *map(_checksum, found), later)
+
+
+def settled_signature(folder: Path) -> tuple[object, ...] | None:
+    """The `signature` of a run with an index, and of its pins, where nobody has changed it for a while; else None.
+
+    Two changes within one tick of a file system's clock leave the same signature, so whoever keeps what was read in
+    between must not do so until that clock has gone on. What lies in journals becomes due without any change.
+    """
+    found = (*signature(folder), _facts(f"{folder}/{PINS_NAME}"))
+    index, times = found[1], [facts[2] for facts in found if isinstance(facts, tuple)]
+    if index is None or journals(folder) or max(times) > time.time_ns() - SETTLED_NS:
+        return None
+    return found
 
 
 def _checksum(path: Path) -> int:
