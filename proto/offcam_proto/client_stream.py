@@ -18,7 +18,7 @@ from offcam_proto.limits import (
     MAX_RECORDS_IN_FLIGHT,
     MAX_RECORDS_PER_MESSAGE,
 )
-from offcam_proto.records import ClipRecord, KeepRecord, Record, StepRecord, count_all, numbered
+from offcam_proto.records import ClipRecord, KeepRecord, Record, StepRecord, count_all, kind_of, numbered
 
 if TYPE_CHECKING:
     from offcam_proto.backlog import Backlog
@@ -100,7 +100,7 @@ class ClientStream:
         """How many of the unacked records are of episodes and outlive this process."""
         last, others = self._next_seq - 1 - self.backlog.in_memory, (ClipRecord.KIND, KeepRecord.KIND, StepRecord.KIND)
         kept = takewhile(lambda each: each[0] <= last, self.backlog.after(self._acked))
-        return count_all(body for _, body in kept if body[1] not in others)  # behind a head of one byte
+        return count_all(body for _, body in kept if kind_of(body) not in others)
 
     @property
     def arena_asked(self) -> bool:

@@ -90,8 +90,8 @@ def unpack_record(body: bytes) -> Record:
     if len(body) > MAX_RECORD_BYTES:
         raise LimitExceeded(f"a record is at most {MAX_RECORD_BYTES} bytes, got {len(body)}")
     kind, values = _unpack(body)
-    if kind in (ClipRecord.KIND, EpisodeColumns.KIND) and values and isinstance(values[-1], list):
-        values[-1] = tuple(values[-1])
+    if kind in (ClipRecord.KIND, EpisodeColumns.KIND):
+        values = [tuple(value) if isinstance(value, list) else value for value in values]
     record: Record = _build(RECORD_KINDS.get(kind), kind, values)
     return record
 

@@ -63,6 +63,7 @@ class ClipRecord(Checked, frozen=True):
             n shows the n-th one behind it. None where no steps are recorded.
         diverged: of a replayed video, the step that differed from the recorded one (0 for the reset), and how it
             differed, for people; empty where none did.
+        unended: why the last episode that it shows came to no end, for people; empty where it did, or nobody knows.
     """
 
     KIND: ClassVar[int] = 2
@@ -81,6 +82,7 @@ class ClipRecord(Checked, frozen=True):
     complete: Flag
     first_row: Annotated[int | None, check.optional_uint] = None
     diverged: Annotated[tuple[()] | tuple[int, str], check.divergence] = ()
+    unended: Text = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -225,6 +227,12 @@ Record = EpisodeRecord | ClipRecord | EpisodeColumns | KeepRecord | StepRecord
 RECORD_KINDS: dict[int, type[Record]] = {cls.KIND: cls for cls in get_args(Record)}
 
 _UINT8, _UINT16 = 0xCC, 0xCD  # what msgpack begins integers with that do not fit in 7 bits
+_ARRAY16 = 0xDC  # and arrays of 16 values or more, behind which come two bytes of their number
+
+
+def kind_of(body: bytes) -> int:
+    """The kind of a record that this side has packed: it stands behind msgpack's head of an array."""
+    return body[3] if body[0] == _ARRAY16 else body[1]
 
 
 def count_records(body: bytes) -> int:

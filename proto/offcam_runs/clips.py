@@ -73,6 +73,8 @@ class Clip:
             single one. None where that is not known.
         place: where the folder of its file is, if that is not this run's: ``HOST:PATH``, or the URL of the run in
             object storage. So it is of a run that its host has pushed to a hub.
+        unended: why the last episode that it shows came to no end, as ``reset before its end`` or ``ended by an error:
+            ValueError: ...``; empty where it came to one, or nobody knows.
     """
 
     folder: str
@@ -111,6 +113,7 @@ class Clip:
     diverged_why: str | None = None
     grid: tuple[int, int] | None = None
     place: str | None = None
+    unended: str = ""
 
     @property
     def path(self) -> str | None:
@@ -206,6 +209,8 @@ class Clip:
             numbers.append(f"{dropped:,} dropped")
         if self.state != fmt.FINAL:
             numbers.append(self.state)
+        if self.unended:
+            numbers.append(self.unended)
         if self.error:
             numbers.append(self.error)
         if said := self.said_of_steps:
@@ -249,7 +254,7 @@ SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.stat
         WHERE stream_id = s.shown AND episode = c.episode AND env_index = ifnull(json_extract(c.envs, '$[0]'), 0)
     ) AS partial, e.info, c.keep_reason, c.first_row,
     CASE WHEN s.replays != '' THEN ifnull(c.complete, 0) AND c.diverged_at IS NULL END AS verified, c.diverged_at,
-    c.diverged_why, json_array(c.tile_rows, c.tile_cols) AS grid, c.place AS elsewhere, c.rowid AS place
+    c.diverged_why, json_array(c.tile_rows, c.tile_cols) AS grid, c.place AS elsewhere, c.unended, c.rowid AS place
 FROM clips AS c
 CROSS JOIN (
     SELECT *, row_number() OVER (ORDER BY id) - 1 AS place,

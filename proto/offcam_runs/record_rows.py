@@ -30,13 +30,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 _ADD_CLIP_RECORD = """
 INSERT INTO clips
     (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state, first_row, diverged_at,
-    diverged_why)
+    diverged_why, unended)
 VALUES
     (:stream_id, :clip, :name, :part, :fps, :episode, :step, :steps, :return_, :complete, :started, :state, :first_row,
-    :diverged_at, :diverged_why)
+    :diverged_at, :diverged_why, :unended)
 ON CONFLICT (stream_id, clip) DO UPDATE SET
     steps = excluded.steps, return = excluded.return, complete = excluded.complete, first_row = excluded.first_row,
-    diverged_at = excluded.diverged_at, diverged_why = excluded.diverged_why
+    diverged_at = excluded.diverged_at, diverged_why = excluded.diverged_why, unended = excluded.unended
 """
 
 # The parts of one video are numbered in sequence, and what its end shows holds for all of them.

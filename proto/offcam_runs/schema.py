@@ -246,7 +246,10 @@ _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     ),
     2: _RULES,
     3: _STEPS,
-    4: ("ALTER TABLE clips ADD COLUMN place TEXT",),
+    4: (
+        "ALTER TABLE clips ADD COLUMN place TEXT",
+        "ALTER TABLE clips ADD COLUMN unended TEXT NOT NULL DEFAULT ''",
+    ),
 }
 """By version: the statements that turn an index of that version into the next one. Version 0 is an empty database."""
 

@@ -164,19 +164,26 @@ def test_an_exception_is_no_ordinary_end(daemon, view, visit, tmp_path, monkeypa
         with contextlib.suppress(RuntimeError):
             while not any(env.step(0)[2:4]):
                 pass
+    for _ in range(2):
+        env.reset()
+        env.step(0)
     env.close()
     seen = visit(view(tmp_path / "run"))
     page = seen.page
     card = page.locator(".card[data-end=unfinished]")
-    expect(page.locator(".card")).to_have_count(3)
-    expect(card).to_have_count(1)
-    expect(card.locator(".end")).to_have_text("unfinished, ")
+    expect(page.locator(".card")).to_have_count(5)
+    expect(card.locator(".end")).to_have_text(["unfinished, "] * 3)
+    expect(card.locator(".flag")).to_have_text(["closed before its end", "reset before its end", "ended by an error"])
     page.get_by_role("button", name="Filters").click()
     page.get_by_label("End").select_option("unfinished")
-    expect(page.locator(".card .title")).to_have_text(["Episode 1"])
+    expect(page.locator(".card .title")).to_have_text(["Episode 4", "Episode 3", "Episode 1"])
     seen.shot("unfinished")
-    card.get_by_role("button", name="Play").click()
-    expect(page.locator("#player dl")).to_contain_text("unfinished: it came to none, as where the env raises")
+    said = ["closed before its end", "reset before its end", "ended by an error: RuntimeError: the simulator is gone"]
+    for place, why in enumerate(said):
+        card.get_by_role("button", name="Play").nth(place).click()
+        expect(page.locator("#player dl")).to_contain_text(why)
+        seen.shot(f"unended-{place}")
+        page.keyboard.press("Escape")
 
 
 def test_what_nobody_counted_is_not_shown_as_nothing(daemon, view, visit, tmp_path, monkeypatch):

@@ -55,6 +55,7 @@ RECORDS: dict[str, Record] = {
     "clip-second-part": ClipRecord(9, "película-episode-8", 2, 8, 800, 64, math.nan, 64, {}, 30.0, STARTED, True),
     "clip-beside-steps": replace(CLIP, first_row=5427),
     "clip-that-diverged": replace(CLIP, first_row=5427, diverged=(17, "the reward is another one")),
+    "clip-of-an-error": replace(CLIP, unended="ended by an error: ValueError: the wheel fell off"),
     "steps": STEPS,
     "steps-with-a-heap": StepRecord(
         0, 0, 0, 2, 0, 0, '[0, [["episode", "<i8"], ["action", "bytes"]]]', struct.pack("<qIqI", 0, 0, 0, 3), b"\xa2up"

@@ -59,7 +59,7 @@ def clip_records(draw: st.DrawFn) -> ClipRecord:
     return ClipRecord(
         draw(uints), draw(names), draw(positives), draw(uints), draw(uints), draw(uints), draw(reals),
         sum(dropped.values()) + draw(st.integers(0, 2**40)), dropped, draw(reals), draw(reals), draw(flags),
-        draw(st.none() | uints), draw(st.just(()) | st.tuples(uints, texts(99))),
+        draw(st.none() | uints), draw(st.just(()) | st.tuples(uints, texts(99))), draw(texts(99)),
     )  # fmt: skip
 
 

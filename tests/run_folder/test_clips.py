@@ -85,6 +85,7 @@ def test_a_run_while_it_is_written(index):
             "diverged_why": None,
             "grid": [1, 1],
             "place": None,
+            "unended": "",
         }
     ]
     assert found["episodes"][1] == {

@@ -108,6 +108,8 @@ class ClipWriter:
         episode_over: whether the last step in the video ended an episode; set by its wrapper.
         first_row: the row of the stream's table of steps that the video's first frame shows; None where no steps are
             recorded. Set by its wrapper.
+        unended: why its episode comes to no end, as in `records.ClipRecord`; set by its wrapper, and not so any more
+            if another step is taken.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class ClipWriter:
     ) -> None:
         self.episode_over = False
         self.first_row: int | None = None
+        self.unended = ""
         self._stream = stream
         self._name = name
         self._encoding = encoding
@@ -184,6 +187,7 @@ class ClipWriter:
 
     def step(self, reward: object) -> None:
         """Count a step and its reward towards this video."""
+        self.unended = ""
         if self._part is not None:
             self._part.steps += 1
             self._part.return_ += as_float(reward)
@@ -338,6 +342,7 @@ class ClipWriter:
             complete=True if part.complete is None else part.complete,
             first_row=row if row >= 0 else None,
             diverged=self._diverged,
+            unended=self.unended,
         )
 
     def _finish(self, part: _Part, *, complete: bool) -> None:

@@ -25,6 +25,16 @@ def on_device(value: object) -> bool:
         return False
 
 
+def words_of(error: Exception) -> str:
+    """An exception of whatever kind the env raises, as the last line of its traceback has it, within 300 characters."""
+    try:
+        said = " ".join(str(error).split())
+    except UNREADABLE:
+        said = ""
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text[:300].replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind the env gives
     """A reward or return as a float; NaN if it is not a single number, as a record needs a number."""
     if type(value) is float:

@@ -63,6 +63,7 @@ class ReplayClip:
         self._every = every
         self._env_index = env_index
         self._whole = whole
+        self.unended = ""  # as `ClipWriter` has it: of a video that is made of rows nobody says it
         self._last: int | None = None  # number of the last frame
 
     def add(self, pictures: tuple[Any, ...], grid: tuple[int, int], number: int) -> None:  # noqa: ARG002 - as ClipWriter's

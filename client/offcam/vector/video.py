@@ -280,6 +280,11 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         self.episode_id = self._videos[0].episode_id
         return obs, rewards, terminations, truncations, info
 
+    def _unended_by(self, why: str) -> None:
+        for video in self._each:
+            video._unended_by(why)  # noqa: SLF001 - our own kind
+        super()._unended_by(why)
+
     def _show_some(self, terminations: object, truncations: object) -> None:
         """Render together the sub-environments that open videos show in this step."""
         if self._source == "replay":

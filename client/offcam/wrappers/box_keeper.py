@@ -48,11 +48,11 @@ class BoxKeeper(StreamSharer):
         """Save what led to an exception of the env's, which comes through unchanged."""
         try:
             yield
-        except Exception:
-            self._failed()
+        except Exception as error:
+            self._failed(error)
             raise
 
-    def _failed(self) -> None:
+    def _failed(self, error: Exception) -> None:  # noqa: ARG002 - its words are for videos
         """Save what led to an exception of the env."""
         if self._box is not None:
             self._box.failed(ERROR)

@@ -223,8 +223,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         self._seen = None
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-        except Exception:
-            self._failed()
+        except Exception as error:
+            self._failed(error)
             raise
         self._observation = obs
         if self._over:  # the episode ended, and the env was not reset

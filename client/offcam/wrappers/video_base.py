@@ -8,7 +8,7 @@ from glob import glob
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from offcam import logger
-from offcam.recorder import frames, settings
+from offcam.recorder import frames, readings, settings
 from offcam.recorder.clip_writer import ClipWriter, Encoding
 from offcam.recorder.final_videos import FinalVideos
 from offcam.recorder.losses import Losses
@@ -292,6 +292,16 @@ class VideoBase(BoxKeeper):
         if self.gc_trigger and self.gc_trigger(self.episode_id):
             gc.collect()
 
+    def _failed(self, error: Exception) -> None:
+        """Note the env's exception for the video, which may have no other step, and save what led to it."""
+        self._unended_by(f"ended by an error: {readings.words_of(error)}")
+        super()._failed(error)
+
+    def _unended_by(self, why: str) -> None:
+        """Say why the episode in the video comes to no end, unless it has come to one, or the reason is known."""
+        if self._clip is not None and not self._clip.episode_over and not self._clip.unended:
+            self._clip.unended = why
+
     def _end_clip(self, clip: ClipWriter | ReplayClip | None) -> None:
         """End a video, and tell the rule of its episode if there is one."""
         if clip is None:
@@ -311,6 +321,7 @@ class VideoBase(BoxKeeper):
         if self.recording and self._whole:
             if self._judging is not None:
                 self._judging.over = True
+            self._unended_by("reset before its end")
             self.stop_recording()
         if self._begins("episode_trigger", self.episode_id):
             self._start_recording(f"{self.name_prefix}-episode-{self.episode_id}", judged=self._judging is not None)
@@ -467,6 +478,7 @@ class VideoBase(BoxKeeper):
         """End the video and wait for its file."""
         try:
             if self.recording:
+                self._unended_by("closed before its end")
                 self.stop_recording()
             if self._box is not None:
                 self._box.close()

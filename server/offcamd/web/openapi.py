@@ -81,7 +81,7 @@ _CLIP_PARAMS = [
     _query(
         "end",
         one_of(*filter(None, clip_filters.ENDS)),
-        "How the episode ended with which the clip begins; `unfinished`: it came to no end, as where the env raises.",
+        "How the episode ended with which the clip begins; `unfinished`: it came to none, and its `unended` says why.",
     ),
     _query("keep", _SEARCH, "Only those whose `keep_reason` has this text in it."),
     _query("env_index", _between(0, 2**31), "Only those that show a sub-environment."),

@@ -178,6 +178,7 @@ _CLIP = object_of(
     verified=or_null(FLAG),
     diverged_at=or_null(INTEGER),
     diverged_why=or_null(TEXT),
+    unended=TEXT,
     info=_INFO,
     started=_MAYBE,
     file_bytes=or_null(INTEGER),

@@ -28,7 +28,7 @@ import { sentence } from "./format.js";
  *   height: number | null, duration_seconds: number | null, number: number | null, num_envs: number, env_index: number, episode: number,
  *   terminated: boolean | null, truncated: boolean | null, unfinished: boolean, seed: number | string | null, envs: number[], grid: number[] | null, return: number | null, length: number | null,
  *   dropped: Counts, partial: boolean, keep_reason: string | null, verified: boolean | null, diverged_at: number | null,
- *   diverged_why: string | null, info: Values, started: number | null, file_bytes: number | null, evicted: string | null, video: string | null, poster: string | null, live: string | null,
+ *   diverged_why: string | null, unended: string, info: Values, started: number | null, file_bytes: number | null, evicted: string | null, video: string | null, poster: string | null, live: string | null,
  *   pin: Pin | null,
  * }} Clip
  * @typedef {{note: string, at: number}} Pin of a clip: what somebody wrote about it, and when

@@ -38,11 +38,13 @@ export function clipFacts(clip, frame, several, asked = null) {
   /** @type {Episode | undefined} */
   const episode = asked ?? episodes[0]; // a video alone shows none that is known
   const said = valuesOf(episode);
+  const ended = episode && (episode.terminated || episode.truncated);
   /** @type {MaybeRow[]} */
   const rows = [
     ["Return", amount((asked ?? clip).return), "strong"],
     ["Length", count((asked ?? clip).length, "step")],
-    episode ? ["End", ending(episode)] : clip.partial ? ["End", "cut short"] : clip.unfinished && ["End", "unfinished: it came to none, as where the env raises"],
+    ended ? ["End", ending(episode)] : clip.unended ? ["End", clip.unended] : episode ? ["End", ending(episode)] : clip.partial ? ["End", "cut short"] : clip.unfinished && ["End", "unfinished: nobody said why"],
+    ended && clip.unended && ["Last episode", clip.unended],
     clip.keep_reason !== null && ["Kept as", clip.keep_reason],
     clip.place !== null && ["File at", clip.place],
     ...said,

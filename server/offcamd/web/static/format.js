@@ -200,6 +200,12 @@ export function endOf({ info, state, partial, terminated, truncated, unfinished 
   return terminated ? "terminated" : truncated ? "truncated" : unfinished ? "unfinished" : "";
 }
 
+/**
+ * Why a clip's last episode came to no end, without the error itself.
+ * @param {{unended: string}} clip
+ */
+export const reasonOf = ({ unended }) => unended.split(":")[0];
+
 /** @param {Counts} counts */
 export const total = (counts) => Object.values(counts).reduce((sum, value) => sum + value, 0);
 

@@ -5,7 +5,7 @@ import { columnChoice } from "./columns.js";
 import { arrange, control, fill, h, icon, say, select, throttle, toast } from "./dom.js";
 import { exported } from "./exported.js";
 import { FilterForm } from "./filterform.js";
-import { amount, clipTitle, clock, count, endOf, reasons, successOf, total, whole } from "./format.js";
+import { amount, clipTitle, clock, count, endOf, reasonOf, reasons, successOf, total, whole } from "./format.js";
 import { playsLive } from "./live.js";
 import { turn } from "./pinning.js";
 import { poster } from "./posters.js";
@@ -247,7 +247,7 @@ export class Gallery {
     const flags = [
       clip.state === "recording" ? "recording" : null,
       clip.state === "recovered" || clip.state === "aborted" ? clip.state : null,
-      clip.partial && clip.state !== "recording" ? "cut short" : null,
+      clip.unended ? reasonOf(clip) : clip.partial && clip.state !== "recording" ? "cut short" : null,
       clip.verified === false && clip.state !== "recording" ? "not as it was" : null,
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
@@ -260,7 +260,7 @@ export class Gallery {
     return h(
       "li.card",
       { dataset: end ? { id, end } : { id } },
-      h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video && !live, "aria-label": live ? `Watch ${title} as it is recorded` : `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
+      h("div.shot", { title: [clip.unended, lost && reasons(clip.dropped)].filter(Boolean).join(" · ") || null }, h("button.watch", { type: "button", disabled: !clip.video && !live, "aria-label": live ? `Watch ${title} as it is recorded` : `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
       h(
         "div.facts",
         {},
