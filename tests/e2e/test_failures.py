@@ -171,7 +171,9 @@ def test_a_daemon_killed_for_good(folder, serve, endpoint, recwarn, monkeypatch)
         patch.setattr(env.env._stream._connection, "wait", lambda *_: pytest.fail("it is known by now"))
         other.close()
     assert list(env.length_queue) == [20] * 7
-    assert len(warned_of(recwarn, "gave up waiting for the recorder daemon")) == 1
+    (said,) = warned_of(recwarn, "gave up waiting for the recorder daemon")
+    assert "it is gone, and no other one has come" in said
+    assert "Start it with `offcam start`" in said
     assert env.env._stream._connection.unacked >= 5, "they are kept, to be counted when the process leaves"
 
 

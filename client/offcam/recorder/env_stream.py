@@ -275,13 +275,17 @@ class EnvStream:
         final = self.connection.flush(quiet=quiet)
         if final:
             self._rest()
-        else:
-            self.connection.warn_once(
-                "gave up waiting for the recorder daemon: it finishes what it has by itself if it lives; see "
-                f"`offcam status` and `offcam ls {self.folder}`.",
-                about="gave up",
+            return True
+        what = "it finishes what it has by itself if it lives; see `offcam status` and"
+        if self.connection.reconnect.hopeless and self.connection.session.state is not State.REFUSED:
+            what = (
+                "it is gone, and no other one has come. The next one takes in what is kept: episodes, and frames in "
+                "shared memory or on its disk. Start it with `offcam start`; then see"
             )
-        return final
+        self.connection.warn_once(
+            f"gave up waiting for the recorder daemon: {what} `offcam ls {self.folder}`.", about="gave up"
+        )
+        return False
 
     def _index_there(self) -> bool:
         """Whether acked records are still where they were stored, as far as can be seen from here."""

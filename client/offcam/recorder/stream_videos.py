@@ -112,16 +112,16 @@ class StreamVideos:
 
     @property
     def _finishing(self) -> bool:
-        return self.left or any(wire.epoch == epoch for _, wire, epoch, _ in self.unfinished.values())
+        return any(wire.epoch == epoch for _, wire, epoch, _ in self.unfinished.values()) or self.left
 
     @property
     def left(self) -> bool:
-        """Whether frames lie in shared memory."""
+        """Whether frames lie in shared memory, or on a daemon's disk, that no file has."""
         return self._wire is not None and self._there.frames.arenas.left(self._wire)
 
     @property
     def untold(self) -> bool:
-        """Whether frames lie in shared memory that the daemon will be told of once it has opened the stream."""
+        """Whether frames lie there that the daemon will be told of once it has opened the stream."""
         wire = self._wire
         told = wire is None or wire.refused is not None or (wire.live and self.taken_over == wire.epoch)
         return not told and self.left
@@ -153,7 +153,7 @@ class StreamVideos:
     def cut_off(self) -> Iterator[tuple[str, int, int]]:
         """The videos that a lost daemon had open, or had to finish.
 
-        Yields for each: its name, how many frames were sent for it, and how many of these lie in shared memory.
+        Yields for each: its name, how many frames were sent for it, and how many of these are `left`.
         """
         if self._wire is None:
             return
