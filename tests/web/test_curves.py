@@ -12,13 +12,15 @@ import pytest
 import made
 import runs
 from offcam_proto.codec import pack_record
+from offcam_runs.analysis import smooth
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.run_ids import run_id
-from offcam_runs.streams import read_streams
+from offcam_runs.streams import began, read_streams
 from offcamd.store.index import RunIndex
-from offcamd.web import curves
+from offcamd.web import curves, smooth_cache
 from offcamd.web.episode_cache import EpisodeCache
 from offcamd.web.reading import reading
+from offcamd.web.smooth_cache import SmoothCache
 
 RETURNS = np.array([made.return_of(number) for number in range(5000)])
 LENGTHS = np.array([made.length_of(number) for number in range(5000)])
@@ -195,3 +197,33 @@ def test_a_group_that_did_not_change_is_not_worked_out_again(look, tmp_path, mon
         made.make_run(folder, 60, 0, stream=b"t" * 16, began=made.BEGAN + 1e6)
     assert len(client.get(asked).json()["xs"]) > len(first["xs"])
     assert len(worked_out) == 3
+
+
+@pytest.mark.parametrize("x", ["episode", "step", "time"])
+def test_a_moving_average_that_grows_is_that_of_all(tmp_path, x, monkeypatch):
+    folder = tmp_path / "run"
+    cache, read = SmoothCache(), []
+    whole = smooth_cache.read_episodes
+    monkeypatch.setattr(smooth_cache, "read_episodes", lambda *given: read.append(len(t := whole(*given))) or t)
+    numbers = [math.nan if n % 7 == 3 else math.inf if n == 11 else float(n * n % 53) for n in range(60)]
+    with closing(RunIndex.open(folder)) as index:
+        with index.transaction():
+            index.open_stream(made.open_stream(folder), made.PEER)
+        for begin, end in ((0, 0), (0, 1), (1, 4), (4, 5), (5, 40), (40, 60)):
+            bodies = [
+                made.episode(n, made.BEGAN + (n if n != 20 else -5), return_=numbers[n]) for n in range(begin, end)
+            ]
+            if bodies:
+                index.apply(made.STREAM, begin + 1, list(map(pack_record, bodies)))
+            read.clear()
+            with reading(folder) as database:
+                streams = read_streams(database)
+                found = cache.get(folder, database, streams, y_name="return", x_name=x, window=5)
+                fresh = SmoothCache().get(folder, database, streams, y_name="return", x_name=x, window=5)
+            assert sum(read[:2]) == end - begin, "what was read before is not read again"
+            table = EpisodeCache().get  # the same by all episodes at once
+            with reading(folder) as database:
+                expected = smooth(table(folder, database, streams).curve("return", x, began=began(streams.values())), 5)
+            for each in (found, fresh):
+                np.testing.assert_allclose(each.x, expected.x)
+                np.testing.assert_allclose(each.average, expected.average)

@@ -37,6 +37,7 @@ from offcamd.web.reading import AskedRun, NotHere, asked_for
 from offcamd.web.renders import CannotRender, Renders, TooMany
 from offcamd.web.runlist import runs_page
 from offcamd.web.runs import RunDescriptions
+from offcamd.web.smooth_cache import SmoothCache
 from offcamd.web.stages import stages
 from offcamd.web.statistics import Statistics
 
@@ -90,6 +91,7 @@ class Api:
         self._episodes = EpisodeCache()
         self._groups = GroupAnswers()
         self._answers = Answers()
+        self._smooth = SmoothCache()
         self._runs = RunDescriptions(source, ReadAhead(self._episodes).add)
         self._posters = Posters()
         self._live = LiveVideos(stopping)
@@ -222,7 +224,7 @@ class Api:
 
         def answer() -> bytes:
             runs = [asked_for(self._source, run) for run in dict.fromkeys(query.list("ids", curves.MOST_RUNS))]
-            make = functools.partial(curves.group, runs, query, self._episodes)
+            make = functools.partial(curves.group, runs, query, self._smooth)
             return self._groups.get(request.url.query, runs, lambda: encoded(make()))
 
         return Response(await run_in_threadpool(answer), media_type="application/json")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from offcam_proto.errors import ConfigError
-from offcam_runs.analysis import Axis, Curve, align, bootstrap_interval, center, moving_average, smooth
+from offcam_runs.analysis import Axis, Curve, align, bootstrap_interval, center, moving_average
 from offcam_runs.episodes import Quantity
 from offcam_runs.long_run import long_extent, long_run
 from offcam_runs.pins import read_pins
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
+    from offcamd.web.smooth_cache import SmoothCache
 
 MOST_POINTS = 10_000
 MOST_GROUP_POINTS = 2_000
@@ -90,7 +91,7 @@ def _told(asked: AskedRun, found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> dict[str, Any]:
+def group(runs: Sequence[AskedRun], query: Query, cache: SmoothCache) -> dict[str, Any]:
     """The curve of several runs together, see ``GET /api/group``. Raises BadQuery and what `reading` does.
 
     At each point of the axis a run counts with its latest moving average up to there. The answer has the mean and the
@@ -106,9 +107,9 @@ def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> dict[s
                     curves.append(long_run(database, run.folder, extent).smooth(y_name, x_name, window))
                 continue
             streams = read_streams(database)
-            episodes = cache.get(run.folder, database, streams)
-        if (whole := _whole(episodes, y_name, x_name, streams)) is not None:
-            curves.append(smooth(whole, window))
+            found = cache.get(run.folder, database, streams, y_name=y_name, x_name=x_name, window=window)
+        if found is not None:
+            curves.append(found)
     if not curves:
         raise BadQuery(_no_value(y_name, ()))
     aligned = align(curves, points=points)
