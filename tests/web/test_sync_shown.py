@@ -21,7 +21,8 @@ def sent(tmp_path):
     folder = make_run(tmp_path / "run", 3, 0)
     behind = SyncState(
         tracker="wandb", options={"project": "x"}, session=1, created="1", where="here", sent_episodes=2,
-        behind_episodes=1, behind_since=time.time() - 60, failures=4, error="HTTP Error 500", error_at=5.0,
+        behind_episodes=1, behind_since=time.time() - 60, failures=4, evicted_bytes=7,
+        error="HTTP Error 500", error_at=5.0,
     )  # fmt: skip
     for state in (behind, SyncState(tracker="mlflow", options={}, session=1, created="1", failures=1, over=True)):
         file = file_of(folder, state.tracker, 1, state.options)
@@ -59,3 +60,4 @@ def test_the_metrics_have_it_of_all_runs_together(sent):
     assert found["offcam_sync_workers"] == 1
     assert found["offcam_sync_lag_seconds"] >= 60
     assert (found["offcam_sync_behind_episodes"], found["offcam_sync_failures"]) == (1, 5)
+    assert found["offcam_sync_evicted_bytes"] == 7

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offcam_proto.errors import ConfigError
+from offcam_proto.limits import MIB
 from offcam_proto.sizes import parse_size
 from offcam_runs.file_lock import FileLock
 from offcam_runs.format import SYNC_NAME
@@ -18,6 +19,9 @@ from offcam_runs.objects.segments import EndedVideo
 
 if TYPE_CHECKING:
     from offcam_runs.objects.store import ObjectStore
+
+MOST_BYTES: Final = 64 * MIB
+"""Bytes of videos that are looked at before these are removed, unless one is larger: a sender may be stopped."""
 
 _LOCK: Final = "evicted.lock"
 
@@ -69,22 +73,24 @@ class LocalLimit:
         size = folder_bytes(self._folder)
         lock = FileLock.take(Path(self._folder, SYNC_NAME, _LOCK), 0o644) if size > self._limit else None
         if lock is not None:  # else it is small enough, or another process that sends this run does so now
+            left = iter(shipped)
             try:
-                size -= self._evict(shipped, size - self._limit)
+                while size > self._limit and (gone := self._evict(left, min(size - self._limit, MOST_BYTES))):
+                    size -= gone
             finally:
                 lock.release(remove=True)
         self._say(size)
         return self._facts(shipped, size)
 
-    def _evict(self, shipped: Iterable[tuple[str, EndedVideo]], wanted: int) -> int:
-        """Remove at least so many bytes, where there are as many. Returns how many."""
+    def _evict(self, left: Iterator[tuple[str, EndedVideo]], wanted: int) -> int:
+        """Remove at least so many bytes of the next files, where there are as many. Returns how many."""
         found, size = list[tuple[EndedVideo, os.stat_result]](), 0
-        for key, video in shipped:
-            if size >= wanted:
-                break
+        for key, video in left:
             if (facts := self._seen(key, video)) is not None:
                 found.append((video, facts))
                 size += facts.st_size
+            if size >= wanted:
+                break
         if not found:
             return 0
         note_evicted(self._folder, self._store.place.url, [(video.stream, video.clip) for video, _ in found])

@@ -40,6 +40,7 @@ _SYNC = {
     "behind_episodes": "Episodes that are not sent yet.",
     "behind_clips": "Videos that are final and not sent yet.",
     "failures": "How often sending failed, of the runs that this daemon has written.",
+    "evicted_bytes": "Bytes of videos that were removed from run folders, as object storage has them.",
 }
 _HISTOGRAMS = (
     ("offcam_encode_seconds", "Seconds that a frame took to convert and encode.", "encode_seconds"),

@@ -20,6 +20,7 @@ import offcam
 from envs import Barcode, play
 from made import make_video
 from object_runs import below, grow, send
+from offcam.sync import local_limit
 from offcam.sync.local_limit import folder_bytes
 from offcam_proto.errors import ConfigError
 from offcam_runs.format import EVICTED_NAME, INDEX_NAME, SYNC_NAME
@@ -136,6 +137,20 @@ def test_a_video_that_is_otherwise_there_or_gone_is_sent_again_before_it_goes(ru
     assert send(run, limited(url, room_for(run, 2)))
     assert names(run) == ["rl-video-episode-3.mp4", "rl-video-episode-4.mp4"]
     assert {data for key, data in below(url).items() if key.endswith(".mp4")} == {video.read_bytes()}
+
+
+def test_many_go_some_at_a_time(run, url, video, monkeypatch):
+    monkeypatch.setattr(local_limit, "MOST_BYTES", 2 * video.stat().st_size)
+    note, noted = local_limit.note_evicted, []
+
+    def seen(folder, url, clips):
+        noted.append([number for _, number in clips])
+        note(folder, url, clips)
+
+    monkeypatch.setattr(local_limit, "note_evicted", seen)
+    assert send(run, limited(url, 1))
+    assert noted == [[0, 1], [2, 3], [4]]
+    assert names(run) == []
 
 
 def test_a_video_that_the_storage_cannot_hold_stays(run, url, monkeypatch):
