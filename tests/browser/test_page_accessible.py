@@ -6,12 +6,15 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
-from stage import PHONE, playwright
+from stage import PHONE, Painted, film, playwright
 
 import offcam
 import runs
+from envs import play
+from going import going
 from offcam_runs.run import read_run
 from offcam_runs.run_ids import run_id
+from waiting import wait_until
 
 expect = playwright().expect
 
@@ -63,8 +66,49 @@ def test_no_screen_has_a_violation(recorded, view, visit, scheme, size):
     for place, drawn in screens(recorded).items():
         seen.page.goto(f"{url}/{place}")
         expect(seen.page.locator(drawn).first).to_be_visible()
-        seen.page.evaluate(AXE.read_text("utf-8"))
-        violations = seen.page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
-        for each in violations:
-            found[f"{place}: {each['id']}"] = [node["html"] for node in each["nodes"]][:3]
+        found |= violations(seen.page, place)
+    assert found == {}
+
+
+def violations(page, place):
+    """What axe-core complains about on a screen: the elements by place and rule."""
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
+    return {f"{place}: {each['id']}": [node["html"] for node in each["nodes"]][:3] for each in found}
+
+
+def recording(folder):
+    return [clip for clip in read_run(folder).clips if clip.state == "recording"]
+
+
+@pytest.mark.parametrize(("scheme", "size"), LOOKS.values(), ids=LOOKS)
+def test_no_live_screen_has_a_violation(serve, endpoint, visit, tmp_path, monkeypatch, scheme, size):
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm --prefix tests/javascript install")
+    _process, ready = serve()
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    url = dict(word.split("=", 1) for word in ready.split() if "=" in word)["http"]
+    film(tmp_path / "other", [5])
+    env = offcam.record(Painted(10), str(tmp_path / "run"), every=1)
+    play(env)
+    env.unwrapped.length = 4000
+    env.reset()
+    run = f"r/{run_id(tmp_path / 'run')}"
+    screens = {"?wall=1": ".wall video.now", "": ".run-list video.now", run: "#gallery video.now"}
+    found = {}
+    with going(env):
+        wait_until(lambda: recording(tmp_path / "run"), "it is recorded")
+        options = {"reduced_motion": "no-preference", "bypass_csp": True}
+        seen = visit(url, viewport=size, color_scheme=scheme, **options)
+        for number, (place, drawn) in enumerate(screens.items()):
+            seen.page.goto(f"{url}/{place}")
+            seen.page.locator("#gallery" if "#gallery" in drawn else "body").scroll_into_view_if_needed()
+            expect(seen.page.locator(drawn).first).to_be_visible()
+            seen.shot(f"live-{number}-{scheme}-{size['width']}")
+            found |= violations(seen.page, place)
+        seen.page.locator("#gallery").get_by_role("button", name="as it is recorded").click()
+        expect(seen.page.locator(".transport").get_by_role("button", name="Following")).to_be_visible()
+        seen.shot(f"live-player-{scheme}-{size['width']}")
+        found |= violations(seen.page, "player")
+    env.close()
     assert found == {}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from stage import PHONE, Painted, frame_shown, playwright
+from stage import PHONE, Painted, film, frame_shown, playwright
 
 import offcam
+from envs import play
 from going import going
+from offcam_runs.run import read_run
+from offcam_runs.run_ids import run_id
 from waiting import wait_until
 
 expect = playwright().expect
@@ -101,3 +104,39 @@ def test_who_looks_at_what_was_before_stays_there_when_the_clip_is_over(live, vi
     slider = page.get_by_role("slider", name="Position")
     expect(slider).to_have_attribute("aria-valuetext", f"frame {before + 1} of {last + 1}")
     assert frame_shown(page.locator("#player video")) == before
+
+
+PLACES = {"wall": ("/?wall=1", ".wall"), "runs": ("/", ".run-list"), "gallery": ("/r/RUN", "#gallery")}
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_what_is_in_sight_shows_its_picture_of_now(live, visit, tmp_path, where):
+    url, env = live
+    place, within = PLACES[where]
+    film(tmp_path / "other", [5])  # of several runs there is a list
+    env.unwrapped.length = 10
+    play(env)  # a clip that is over, whose poster is there
+    env.unwrapped.length = 4000
+    env.reset()
+    with going(env):
+        wait_until(
+            lambda: any(clip.state == "recording" for clip in read_run(tmp_path / "run").clips), "it is recorded"
+        )
+        seen = visit(url + place.replace("RUN", run_id(tmp_path / "run")), reduced_motion="no-preference")
+        page = seen.page
+        now = page.locator(f"{within} video.now")
+        expect(now).to_have_count(1)
+        number = env.unwrapped.number
+        wait_until(lambda: frame_shown(now) >= number, f"frame {number} is shown")
+        seen.shot(f"now-{where}")
+        page.emulate_media(reduced_motion="reduce")  # nothing moves by itself then
+        expect(now).to_have_count(0)
+        page.emulate_media(reduced_motion="no-preference")
+        expect(now).to_have_count(1)
+        page.evaluate("document.body.style.paddingBottom = '4000px'; scrollTo(0, 3500)")
+        expect(now).to_have_count(0)
+        page.evaluate("scrollTo(0, 0)")
+        number = env.unwrapped.number
+        wait_until(lambda: now.count() == 1 and frame_shown(now) >= number, f"frame {number} is shown")
+        env.unwrapped.length = env.unwrapped.number + 20
+        expect(now).to_have_count(0)  # the clip is over, and its poster is there

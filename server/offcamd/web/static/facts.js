@@ -44,7 +44,7 @@ export function clipFacts(clip, frame, several, asked = null) {
     ["Return", amount((asked ?? clip).return), "strong"],
     ["Length", count((asked ?? clip).length, "step")],
     ended ? ["End", ending(episode)] : clip.unended ? ["End", clip.unended] : episode ? ["End", ending(episode)] : clip.partial ? ["End", "cut short"] : clip.unfinished && ["End", "unfinished: nobody said why"],
-    ended && clip.unended !== "" && ["Last episode", clip.unended],
+    ended === true && clip.unended !== "" && ["Last episode", clip.unended],
     clip.keep_reason !== null && ["Kept as", clip.keep_reason],
     clip.place !== null && ["File at", clip.place],
     ...said,

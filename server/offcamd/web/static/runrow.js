@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { fill, h, icon, say } from "./dom.js";
 import { ago, amount, count, isCounted, short, total } from "./format.js";
+import { showNow } from "./now.js";
 import { DOTS } from "./runlist.js";
 import { drawSparkline, sparkline } from "./sparkline.js";
 
@@ -79,7 +80,8 @@ export class RunRow {
   }
 
   /** @param {Run} run whose newest clip's poster is shown, once it is in sight */
-  picture({ id, newest_clip: clip }) {
+  picture({ id, live, newest_clip: clip, recording_clip: recording }) {
+    showNow(this.poster, live && recording ? `${id}:${recording}` : null);
     const wanted = clip?.key ?? "";
     if (wanted === this.shown || !clip) return;
     this.shown = wanted;
@@ -87,7 +89,7 @@ export class RunRow {
     const image = h("img", { alt: "", loading: "lazy", decoding: "async" });
     // the one that is there stays until the new one can take its place
     image.addEventListener("error", () => image.remove(), { once: true });
-    image.addEventListener("load", () => fill(this.poster, image), { once: true });
+    image.addEventListener("load", () => fill(this.poster, image, this.poster.querySelector(".now")), { once: true });
     if (api.hasToken()) {
       image.removeAttribute("loading");
       image.addEventListener("load", () => api.release(image.src), { once: true });

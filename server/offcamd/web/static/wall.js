@@ -1,8 +1,10 @@
-// The wall: the latest clip of each live run, over and over. Only those in sight play, and none where less motion is
-// asked for: there each has a button.
+// The wall: the latest clip of each live run, over and over, and in its place the picture of now where there is one.
+// Only those in sight play, and none where less motion is asked for: there each has a button.
 import * as api from "./api.js";
 import { arrange, h, say } from "./dom.js";
 import { amount, whole } from "./format.js";
+import { playsLive } from "./live.js";
+import { showNow, showsNow } from "./now.js";
 
 /** @import { Run } from "./api.js" */
 
@@ -13,6 +15,10 @@ export class Wall {
   constructor(open) {
     this.open = open;
     this.grid = h("ul.wall-grid", { "aria-label": "Latest clips of the live runs" });
+    this.grid.addEventListener("now", () => {
+      for (const tile of this.tiles.values()) tile.tell();
+      this.play();
+    });
     this.note = h("p.note", { role: "status" });
     this.node = h("div.wall", { hidden: true }, this.grid, this.note);
     /** @type {Map<string, Tile>} */
@@ -34,7 +40,7 @@ export class Wall {
    * @param {boolean} shown
    */
   show(runs, names, shown) {
-    const live = shown ? runs.filter((run) => run.state === "live" && run.newest_clip) : [];
+    const live = shown ? runs.filter((run) => run.state === "live" && (run.newest_clip || (playsLive && run.recording_clip))) : [];
     const before = this.tiles;
     this.tiles = new Map();
     for (const run of live.slice(0, MOST_ON_WALL)) {
@@ -56,8 +62,8 @@ export class Wall {
 
   play() {
     const still = this.still.matches;
-    for (const { video } of this.tiles.values()) {
-      const seen = !document.hidden && this.inSight.has(video);
+    for (const { frame, video } of this.tiles.values()) {
+      const seen = !document.hidden && this.inSight.has(video) && !showsNow(frame);
       video.controls = still;
       if (!seen) video.pause();
       else if (!still) video.play().catch(() => {}); // it was taken away meanwhile
@@ -77,13 +83,16 @@ class Tile {
     this.key = ""; // of the clip that is shown
     this.next = ""; // of the one that takes its place once it has come to its end
     this.left = false;
+    /** @type {Run["newest_clip"]} */
+    this.latest = null;
     this.video = h("video", { muted: true, playsinline: true, preload: "auto", disablepictureinpicture: true });
     this.video.muted = true; // the attribute alone is for those that are parsed
     this.video.addEventListener("ended", () => this.again());
+    this.frame = h("span.frame", {}, this.video);
     this.name = h("span.name");
     this.facts = h("span.muted");
     this.caption = h("button.caption", { type: "button", onclick: () => open(id) }, this.name, this.facts);
-    this.node = h("li", {}, this.video, this.caption);
+    this.node = h("li", {}, this.frame, this.caption);
   }
 
   /**
@@ -92,12 +101,20 @@ class Tile {
    * @param {boolean} still whether nothing plays by itself
    */
   update(run, name, still) {
-    if (!run.newest_clip) return;
     say(this.name, name);
+    showNow(this.frame, run.recording_clip && `${this.id}:${run.recording_clip}`);
+    this.latest = run.newest_clip;
+    this.tell();
+    if (!run.newest_clip) return;
     this.video.setAttribute("aria-label", `Latest clip of ${name}`);
-    say(this.facts, `episode ${whole(run.newest_clip.episode)} · ${amount(run.newest_clip.return)}`);
     this.next = run.newest_clip.key;
     if (!this.key || (still && this.next !== this.key && this.video.paused)) this.load();
+  }
+
+  /** Say what is shown. */
+  tell() {
+    const { latest } = this;
+    say(this.facts, showsNow(this.frame) ? "now" : latest ? `episode ${whole(latest.episode)} · ${amount(latest.return)}` : "its first clip is being recorded");
   }
 
   async load() {
@@ -123,6 +140,7 @@ class Tile {
 
   leave() {
     this.left = true;
+    showNow(this.frame, null);
     this.video.pause();
     for (const url of [this.video.src, this.video.poster]) api.release(url);
     this.video.removeAttribute("src");
