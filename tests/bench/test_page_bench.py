@@ -6,7 +6,8 @@ import shutil
 import pytest
 from page import measure
 
-FIRST_PAINT_SECONDS = 2.0
+MOST_SECONDS = {"curve": 1.0, "poster": 1.5}
+"""From the request to the curve, which is the first paint with data, and to the first poster; medians."""
 
 
 @pytest.mark.slow
@@ -17,5 +18,4 @@ def test_a_run_of_200_000_episodes_and_2_000_clips_is_on_the_screen_soon(tmp_pat
             pytest.skip("there is no Chromium here: apt-get install chromium")
     found = measure(tmp_path)
     print(found)
-    assert found["curve"] < FIRST_PAINT_SECONDS * 1000
-    assert found["poster"] < FIRST_PAINT_SECONDS * 1000
+    assert {key: found[key] for key, most in MOST_SECONDS.items() if found[key] >= most * 1000} == {}
