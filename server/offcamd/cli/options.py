@@ -13,7 +13,7 @@ import typer
 
 from offcam_proto.errors import ConfigError
 from offcamd.cli.text import printable, say
-from offcamd.config.settings import SPECS, Spec, load
+from offcamd.config.settings import HUB_TCP, SPECS, Spec, load
 
 if TYPE_CHECKING:
     from offcamd.process.atomic_file import Destination
@@ -89,7 +89,7 @@ def with_settings(verb: Callable[..., None], *, hub: bool = False) -> Callable[.
 
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
     shared = [
-        *(_parameter(spec.key, None, _option(spec)) for spec in SPECS),
+        *(_parameter(spec.key, None, _option(spec, hub=hub)) for spec in SPECS),
         _parameter("config", None, ConfigOption),
         *([] if hub else [_parameter("embedded", False, EmbeddedOption)]),  # noqa: FBT003 - its default
         *(_parameter(item.name, item.default, item.annotation) for item in own),
@@ -104,8 +104,9 @@ def _parameter(name: str, default: object, annotation: object) -> inspect.Parame
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _option(spec: Spec) -> object:
-    default = "" if callable(spec.default) or spec.default is None else f"Default {spec.default}. "
+def _option(spec: Spec, *, hub: bool) -> object:
+    value = HUB_TCP if hub and spec.key == "tcp" else spec.default
+    default = "" if callable(value) or value is None else f"Default {value}. "
     text = f"{spec.help} {default}(${spec.variable})"
     option = typer.Option(spec.flag, help=text, metavar=spec.metavar, show_default=False)
     return Annotated[Optional[str], option]

@@ -50,7 +50,7 @@ export function clipFacts(clip, frame, several, asked = null) {
     ...said,
     clip.verified !== null && ["Rendered", checked(clip)],
     clip.evicted !== null && ["Evicted", `its file is in ${clip.evicted}`],
-    ["Frame", frame],
+    clip.video !== null && ["Frame", frame],
     episode && episode.seed !== null && ["Seed", String(episode.seed)],
     episode && ["Wall time", span(episode.duration_seconds)],
     ["Recorded", moment(clip.started)],

@@ -242,7 +242,15 @@ export class Player {
       if (!several) [this.clip, this.asked] = [clip, asked];
       if (clip.live && !several && playsLive) return await this.recording(id, clip, video, frame);
       const { video: path } = clip;
-      if (!path) throw new api.ApiError(noVideo(clip), 404);
+      const name = this.page.runName(runId);
+      const title = clipTitle(clip);
+      const who = several && h("p.who", {}, h(`i.swatch.c${state().play.indexOf(id) + 1}`), h("b", {}, title), " ", h("span.muted", {}, name));
+      if (!several) this.entitle(asked ? episodeTitle(asked) : title, name);
+      if (!path) {
+        fill(screen, h("p.failed", {}, icon("warning"), noVideo(clip)));
+        fill(words, who, clipFacts(clip, frame, several, asked));
+        return null;
+      }
       const url = await api.media(path);
       this.urls.push(url);
       video.addEventListener("error", async () => figure.append(h("p.failed", {}, icon("warning"), (await api.trouble(path)) ?? ["This video could not be played. ", h("a", { href: `${path}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER")])), { once: true });
@@ -251,14 +259,11 @@ export class Player {
       if (several) video.addEventListener("loadedmetadata", () => this.side.layOut(), { once: true });
       if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
       video.classList.toggle("pixels", clip.width !== null && clip.width <= SMALL_PICTURE);
-      const name = this.page.runName(runId);
-      const title = clipTitle(clip);
       if (!several) {
-        this.entitle(asked ? episodeTitle(asked) : title, name);
         this.pinning.show(id, clip);
         outline.show(tileOf(clip, (asked ?? clip).env_index));
       }
-      fill(words, several && h("p.who", {}, h(`i.swatch.c${state().play.indexOf(id) + 1}`), h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), !several && this.pinning.node, h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.ofEpisode(runId, asked ?? clip.episodes[0], clip)));
+      fill(words, who, clipFacts(clip, frame, several, asked), !several && this.pinning.node, h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.ofEpisode(runId, asked ?? clip.episodes[0], clip)));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       this.side.offer(id, clip);
