@@ -73,12 +73,12 @@ def test_what_is_recorded_is_seen_as_it_comes_until_it_is_over(client, env):
             env.unwrapped.length = last = env.unwrapped.number + 20
             seen += b"".join(pieces)
     assert numbers(seen) == list(range(last + 1))
-    wait_until(lambda: client.get(clip["live"]).status_code == 404, "it is over")
+    wait_until(lambda: client.get(clip["live"]).status_code == 204, "it is over")
     url = f"/api/runs/{run['id']}"
     wait_until(lambda: client.get(url).json()["recording_clip"] is None, "the run says so")
     (over,) = client.get(f"{url}/clips").json()["clips"]
     assert (over["key"], over["live"], over["state"]) == (clip["key"], None, "final")
-    assert "GET its video" in client.get(clip["live"]).json()["error"]
+    assert client.get(over["video"]).status_code == 200
 
 
 def test_so_many_are_watched_at_a_time_and_who_leaves_makes_room(client, env):

@@ -33,7 +33,7 @@ from offcamd.web.openapi import description
 from offcamd.web.page_files import PageFiles
 from offcamd.web.params import BadQuery, Query
 from offcamd.web.pins import Pins
-from offcamd.web.reading import AskedRun, NotHere, asked_for
+from offcamd.web.reading import AskedRun, NotHere, NothingNow, asked_for
 from offcamd.web.renders import CannotRender, Renders, TooMany
 from offcamd.web.runlist import runs_page
 from offcamd.web.runs import RunDescriptions
@@ -267,9 +267,11 @@ class Api:
         """A clip's file while it is recorded, as it grows."""
         if self._live.full:
             raise HTTPException(503, "too many clips are watched already: close some of the pages")
-        return LiveResponse(
-            await self._of(request, lambda asked: LiveVideo(asked, request.path_params["key"])), self._live
-        )
+        try:
+            video = await self._of(request, lambda asked: LiveVideo(asked, request.path_params["key"]))
+        except NothingNow:  # no error: who looks at a run cannot know
+            return Response(None, 204)
+        return LiveResponse(video, self._live)
 
     async def poster(self, request: Request) -> Response:
         """A picture from a clip."""

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 
 from offcamd.video.growing import GrowingVideo, codec_of
 from offcamd.web.media import open_recording
-from offcamd.web.reading import NotHere
+from offcamd.web.reading import NothingNow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,7 +35,8 @@ class LiveVideo:
         key: of the clip.
 
     Raises:
-        NotHere: there is no such clip, it is not being recorded, or has no picture yet.
+        NotHere: there is no such clip.
+        NothingNow: it is not being recorded, or has no picture yet.
         RunFolderError: see `reading`.
     """
 
@@ -51,8 +52,7 @@ class LiveVideo:
         codec = codec_of(self.beginning)
         if codec is None:
             self.close()
-            said = "is whole, and about to get its name" if self._growing.over else "has no picture yet"
-            raise NotHere(f"{self._file.name} {said}: ask again in a moment")
+            raise NothingNow
         self.media_type = f'video/mp4; codecs="{codec}"'
 
     def more(self) -> bytes | None:

@@ -24,7 +24,7 @@ from offcam_runs.sessions import ALL
 from offcamd.video.thumbnails import jpeg, middle_picture
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import find_clip
-from offcamd.web.reading import NotHere, is_plain, reading_clips
+from offcamd.web.reading import NotHere, NothingNow, is_plain, reading_clips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,14 +120,18 @@ def open_recording(folder: Path, key: str) -> OpenFile:
     """Open the file of a clip that is being recorded, for reading. The caller closes it.
 
     Raises:
-        NotHere: there is no such clip, it is not being recorded, or has no picture yet.
+        NotHere: there is no such clip.
+        NothingNow: it is not being recorded.
         RunFolderError: see `reading`.
     """
     with reading_clips(folder, ALL) as database:
         clip = find_clip(database, folder, key)
     if clip.file is None or clip.state != fmt.RECORDING:
-        raise NotHere(f"{clip.name} is not being recorded: GET its video instead")
-    return _open_file(folder, clip.file + fmt.PART_EXTENSION)
+        raise NothingNow
+    try:
+        return _open_file(folder, clip.file + fmt.PART_EXTENSION)
+    except NotHere as error:  # it was over just now
+        raise NothingNow from error
 
 
 def _check_plain(name: str) -> None:

@@ -306,6 +306,7 @@ def _paths() -> dict[str, Schema]:
     }
     part = {"description": "The range that was asked for.", "content": {"video/mp4": {"schema": TEXT}}}
     none = {"description": "The file is shorter than that."}
+    paths[f"{clip}/live"]["get"]["responses"]["204"] = {"description": "It has no picture yet, or is over."}
     paths[f"{clip}/video"]["get"]["responses"] |= {"206": part, "416": none}
     return paths
 

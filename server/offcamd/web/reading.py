@@ -36,6 +36,10 @@ class NotHere(Exception):
     """What was asked for does not exist; the message says what does."""
 
 
+class NothingNow(Exception):
+    """What was asked for is of this moment, and there is none of it now: not yet, or no more."""
+
+
 class AskedRun(NamedTuple):
     """A run that a request is for.
 
