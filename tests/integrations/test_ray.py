@@ -42,7 +42,8 @@ def test_workers_of_three_nodes_while_actors_daemons_workers_and_a_node_die(tmp_
     assert len(told["died"]) == DEATHS
     finished = {int(number): where for number, where in told["finished"].items()}
     killed = {int(who.removeprefix("worker ")) for who in told["died"] if who.startswith("worker ")}
-    assert {number for number, where in finished.items() if not where} == killed | set(range(2, WORKERS, 3))
+    of_the_node, cut = set(range(2, WORKERS, 3)), {number for number, where in finished.items() if not where}
+    assert of_the_node <= cut <= killed | of_the_node  # who was killed may have been at the end already
     total = 0
     for number, where in finished.items():
         run = folder / f"node-{told['nodes'][number % 3][:12]}"
