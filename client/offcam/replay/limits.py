@@ -8,8 +8,7 @@ import signal
 from typing import Any, Final
 
 from offcam_proto.errors import NotReplayable
-
-NICE: Final = 19
+from offcam_runs.idle import give_way
 
 CPU_SECONDS: Final = 1800
 """Most CPU time that one video may take."""
@@ -31,13 +30,6 @@ def settle(*, memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     signal.signal(signal.SIGXCPU, _too_long)
     give_way()
-
-
-def give_way() -> None:
-    """Have this process run only where nothing else wants to, for the rest of its life."""
-    os.nice(NICE)
-    if hasattr(os, "SCHED_IDLE"):  # Linux
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def allow(cpu_seconds: float = CPU_SECONDS) -> None:

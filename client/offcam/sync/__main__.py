@@ -11,7 +11,6 @@ import signal
 import sys
 from typing import Any
 
-from offcam.replay.limits import give_way
 from offcam.sync.worker import SyncWorker
 from offcam_proto.errors import ConfigError, OffcamError
 from offcam_runs.json_text import dumps
@@ -26,8 +25,6 @@ def main() -> int:
     try:
         with open(0, "rb", buffering=0, closefd=False) as given:  # nothing is read ahead
             request = SyncRequest.parse(given.readline())
-        if request.follow:  # at idle priority, unless the user waits for it
-            give_way()
         worker = SyncWorker(request)
         done = worker.run()
         said: dict[str, Any] = {} if worker.sending is None else worker.sending.as_dict()

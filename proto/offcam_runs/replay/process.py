@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import NotReplayable
+from offcam_runs.idle import give_way
 
 if TYPE_CHECKING:
     from offcam_runs.replay.recipe import Recipe
@@ -25,7 +26,7 @@ def start(recipe: Recipe, environ: Mapping[str, str]) -> subprocess.Popen[bytes]
     """
     environment = {**environ, **recipe.variables, "PYTHONPATH": os.pathsep.join(recipe.path), "OFFCAM": "on"}
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [recipe.executable, "-m", "offcam.replay"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -37,3 +38,5 @@ def start(recipe: Recipe, environ: Mapping[str, str]) -> subprocess.Popen[bytes]
         raise NotReplayable(
             f"{recipe.executable} cannot be started in {recipe.folder}, where the env was made: {error.strerror}"
         ) from error
+    give_way(process.pid)
+    return process

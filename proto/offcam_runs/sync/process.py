@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 from offcam_proto import validation as check
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.errors import ConfigError, MalformedMessage
+from offcam_runs.idle import give_way
 from offcam_runs.objects.layout import ObjectPlace, is_url
 
 END: Final = b"\n"
@@ -90,6 +91,8 @@ def start(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in path if each)},
         start_new_session=True,  # Ctrl-C is for the caller
     )
+    if request.follow:  # else the user waits for it
+        give_way(process.pid)
     assert process.stdin is not None  # noqa: S101 - a pipe
     with suppress(BrokenPipeError):  # the process has ended already
         process.stdin.write(request.line)  # which fits the pipe
