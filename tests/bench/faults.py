@@ -45,7 +45,7 @@ CASES = {
     "stopped": "SIGSTOP a third into the loop, until the loop is over",
     "slow": f"the encoder takes {TOO_SLOW} steps of the loop for each frame; 64 MiB of memory and no spool",
     "slow, spool": "the same with default settings: 512 MiB of memory and a spool of 4 GiB on disk",
-    "tracker": "a healthy daemon, and the run is sent to a tracker that takes all",
+    "tracker": "a healthy daemon, and the run is sent to a tracker, which takes all; the sender is at work already",
     "tracker hangs": "the same, but the tracker does not answer before the loop is over",
     "tracker fails": "the same, but the tracker answers 500 until the loop is over",
 }
@@ -197,7 +197,10 @@ def work(order: Order) -> dict[str, Any]:
         if order.case != ALONE:
             offcam = importlib.import_module("offcam")
             tracker = stack.enter_context(_tracker(order))
-            recorded = offcam.record(env, order.folder + "/run", every=1, sync=tracker)
+            sync = tracker and f"{tracker.to},timeout={BATCH_SECONDS}"
+            recorded = offcam.record(env, order.folder + "/run", every=1, sync=sync)
+            if tracker is not None:
+                _at_work(tracker, recorded, order)
         times = _loop(recorded, plan, daemons)
         result = {
             "case": order.case,
@@ -215,8 +218,8 @@ def work(order: Order) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _tracker(order: Order) -> Iterator[str | None]:
-    """What to send to in a case, None where it has no tracker; in the end it is well, and must have all episodes."""
+def _tracker(order: Order) -> Iterator[MoodyTracker | None]:
+    """The tracker of a case, None where it has none; in the end it is well, and must have all episodes."""
     if order.case not in MOODS:
         yield None
         return
@@ -224,13 +227,22 @@ def _tracker(order: Order) -> Iterator[str | None]:
     plug(folder / "plugged")
     sys.path.insert(0, str(folder / "plugged"))
     tracker = MoodyTracker(folder / "tracker")
-    tracker.be(MOODS[order.case])
     try:
-        yield f"{tracker.to},timeout={BATCH_SECONDS}"
+        yield tracker
         tracker.be("well")
         tracker.wait("episode", len(importlib.import_module("offcam_runs.run").read_run(folder / "run").episodes))
     finally:
         tracker.kill()
+
+
+def _at_work(tracker: MoodyTracker, env: Any, order: Order) -> None:
+    """Return once the sender has loaded all that it needs, which takes it some tenths of a second of CPU."""
+    env.reset(seed=agents.SEED)
+    while not any(env.step(env.action_space.sample())[2:4]):
+        pass
+    tracker.wait("pid", 1)
+    tracker.wait("clip", 1)
+    tracker.be(MOODS[order.case])
 
 
 class _Rendering(agents.gym.Wrapper[Any, Any, Any, Any]):
