@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +45,11 @@ def problem() -> str:
     """Why there can be no two hosts here; empty where there can."""
     if sys.platform != "linux" or os.geteuid() or not _IP:
         return "only root can make network namespaces, with iproute2's ip"
-    done = _ip("netns", "add", name := _name(), check=False)
-    if done.returncode:
-        return f"no network namespace can be made: {done.stderr.strip()}"
-    _ip("netns", "delete", name)
-    return ""
+    try:
+        with two_hosts():
+            return ""
+    except subprocess.CalledProcessError as error:
+        return f"no two network namespaces can be made: {error.stderr.strip()}"
 
 
 @contextlib.contextmanager
@@ -72,5 +72,5 @@ def _name() -> str:
     return f"oc{uuid.uuid4().hex[:8]}"  # an interface's name has at most 15 characters
 
 
-def _ip(*words: str, check: bool = True) -> subprocess.CompletedProcess[Any]:
-    return subprocess.run([_IP, *words], check=check, capture_output=True, text=True)
+def _ip(*words: str) -> None:
+    subprocess.run([_IP, *words], check=True, capture_output=True, text=True)
