@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import step_samples
 from made import BEGAN, PEER, STREAM, add_clip, clip_record, episode, open_stream
 from offcam.sync import worker
 from offcam_proto.codec import pack_record
+from offcam_runs.objects import segments
 from offcam_runs.sync.process import SyncRequest, parse_place
 from offcamd.store.index import RunIndex
 
@@ -66,3 +70,35 @@ def is_as(url, folder):
         assert columns[0].complete
         np.testing.assert_array_equal(columns[0]["reward"], columns[1]["reward"])
     return True
+
+
+KILLED = """
+import os, sys
+from offcam.sync.worker import SyncWorker
+from offcam_runs.objects import segments
+from offcam_runs.objects.store import ObjectStore
+from offcam_runs.sync.process import SyncRequest, parse_place
+left, segments.MOST_SMALL_TAILS = map(int, sys.argv[3:])
+def counted(name):
+    own = getattr(ObjectStore, name)
+    def call(self, *args, **kwargs):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        left -= 1
+        return own(self, *args, **kwargs)
+    setattr(ObjectStore, name, call)
+for name in ("put", "put_file", "remove"):
+    counted(name)
+tracker, options = parse_place(sys.argv[2])
+SyncWorker(SyncRequest(folder=sys.argv[1], tracker=tracker, options=options, tries=1)).run()
+print(left)
+"""
+
+
+def killed_at(step, folder, url, most_small_tails=segments.MOST_SMALL_TAILS):
+    """Send a run by a process that is killed before its so-manieth change there; returns what it wrote."""
+    words = [sys.executable, "-c", KILLED, str(folder), url, str(step), str(most_small_tails)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done

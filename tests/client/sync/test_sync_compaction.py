@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import offcam
-from object_runs import below, grow, is_as, send
+from object_runs import below, grow, is_as, killed_at, send
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.objects import copies, segments
 from offcam_runs.objects.segments import read_head
@@ -106,30 +103,6 @@ def test_the_longest_stretch_of_small_ones_is_chosen(small):
     assert segments.to_merge(tails, {}) is None, "of what nobody knows the size of"
 
 
-KILLED = """
-import os, sys
-from offcam.sync.worker import SyncWorker
-from offcam_runs.objects import segments
-from offcam_runs.objects.store import ObjectStore
-from offcam_runs.sync.process import SyncRequest, parse_place
-segments.MOST_SMALL_TAILS = int(sys.argv[4])
-left = int(sys.argv[3])
-def counted(name):
-    own = getattr(ObjectStore, name)
-    def call(self, *args, **kwargs):
-        global left
-        if left == 0:
-            os.kill(os.getpid(), 9)
-        left -= 1
-        return own(self, *args, **kwargs)
-    setattr(ObjectStore, name, call)
-for name in ("put", "put_file", "remove"):
-    counted(name)
-tracker, options = parse_place(sys.argv[2])
-SyncWorker(SyncRequest(folder=sys.argv[1], tracker=tracker, options=options, tries=1)).run()
-"""
-
-
 def test_a_sender_that_is_killed_at_each_step_leaves_each_row_once(tmp_path, url, video):
     run, kept, there = tmp_path / "run", tmp_path / "kept", Path(url.removeprefix("file://"))
     for number in range(MOST):
@@ -142,9 +115,7 @@ def test_a_sender_that_is_killed_at_each_step_leaves_each_row_once(tmp_path, url
         for now, before in ((run, kept / "run"), (there, kept / "there")):
             shutil.rmtree(now)
             shutil.copytree(before, now)
-        words = [sys.executable, "-c", KILLED, str(run), url, str(step), str(MOST)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        done = killed_at(step, run, url, most_small_tails=MOST)
         assert len(offcam.load(url).episodes) in (MOST, MOST + 1)
         assert send(run, url)
         assert is_as(url, run)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +17,7 @@ import fetching
 import offcam
 from envs import Barcode, play
 from made import make_run, make_video
-from object_runs import below, grow, is_as, send
+from object_runs import below, grow, is_as, killed_at, send
 from offcam.sync import index as run_index
 from offcam.sync.core import Batch
 from offcam_runs.format import INDEX_NAME, SYNC_NAME
@@ -149,36 +147,6 @@ def test_a_training_is_sent_while_it_goes_on(daemon, folder, tmp_path):
 
 
 # --- whoever is killed ----------------------------------------------------------------------------------------
-
-KILLED = """
-import os, sys
-from offcam_runs.objects.store import ObjectStore
-from offcam.sync.worker import SyncWorker
-from offcam_runs.sync.process import SyncRequest, parse_place
-left = int(sys.argv[3])
-def counted(name):
-    own = getattr(ObjectStore, name)
-    def call(self, *args, **kwargs):
-        global left
-        if left == 0:
-            os.kill(os.getpid(), 9)
-        left -= 1
-        return own(self, *args, **kwargs)
-    setattr(ObjectStore, name, call)
-for name in ("put", "put_file", "remove"):
-    counted(name)
-tracker, options = parse_place(sys.argv[2])
-done = SyncWorker(SyncRequest(folder=sys.argv[1], tracker=tracker, options=options, tries=1)).run()
-print(left)
-"""
-
-
-def killed_at(step, folder, url):
-    """Send a run by a process that is killed before its so-manieth change there; returns what it wrote."""
-    words = [sys.executable, "-c", KILLED, str(folder), url, str(step)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done
 
 
 def test_a_sender_that_is_killed_at_each_step_loses_nothing_and_repeats_nothing(tmp_path, url, video):
