@@ -56,18 +56,26 @@ class S3:
         self._server.server_close()
         s3_backends.reset()
 
+    def _asked(self, environ: dict[str, Any], start: Any) -> list[bytes]:
+        """Answer as S3 does. Returns the body."""
+        return list(self._moto(environ, start))
+
     def _answer(self, environ: dict[str, Any], start: Any) -> Any:
         self.asked.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         time.sleep(self.seconds)
         status = self.to_refuse.pop(0) if self.to_refuse else self.refuses
         if status is None:
-            body = list(self._moto(environ, start))
+            body = self._asked(environ, start)
             self.sent += sum(map(len, body)) * (environ["REQUEST_METHOD"] == "GET")
             return body
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        text, body = ANSWERS[status]
-        start(text, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
-        return [body]
+        return refused(environ, start, *ANSWERS[status])
+
+
+def refused(environ: dict[str, Any], start: Any, status: str, body: bytes) -> list[bytes]:
+    """Answer a request otherwise than was asked for. Returns the body."""
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    start(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 class _Silent(WSGIRequestHandler):
@@ -76,9 +84,9 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def running() -> Iterator[S3]:
+def running(kind: type[S3] = S3) -> Iterator[S3]:
     """A server with one bucket."""
-    server = S3()
+    server = kind()
     try:
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(BUCKET, "us-east-1")
         yield server

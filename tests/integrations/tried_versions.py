@@ -25,6 +25,7 @@ PACKAGES = {
     "test_mlflow": "mlflow",
     "test_notebook": "nbclient",
     "test_objects": "obstore",
+    "test_objects_elsewhere": "obstore",
     "test_pettingzoo": "pettingzoo",
     "test_ray": "ray",
     "test_rllib": "ray",

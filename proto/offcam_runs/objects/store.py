@@ -198,8 +198,14 @@ class ObjectStore:
         except exceptions.BaseError as error:
             if _DENIED in str(error):  # a folder's is no PermissionDeniedError
                 raise ConfigError(f"{what} is refused ({_line(error)}): {_RIGHTS[self.place.scheme]}") from error
-            if fix := next((fix for text, fix in _FIXES.items() if text in str(error)), ""):
-                raise ConfigError(f"{what} cannot be reached: {fix}") from error
+            if _ASKED_FOR_KEY in str(error):
+                raise ConfigError(
+                    f"{what} cannot be reached: no key was found, {_RIGHTS[self.place.scheme]}"
+                ) from error
+            if _OTHER_REGION in str(error):
+                raise ConfigError(
+                    f"{what} cannot be reached: the bucket is in another region, set AWS_REGION to that"
+                ) from error
             raise RunFolderError(f"{what} cannot be reached ({_line(error)})") from error
 
 
@@ -209,10 +215,10 @@ _RIGHTS: Final = {
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY to one that may list, read and write there",
     "file": "give yourself the rights to read and write there",
 }
-_FIXES: Final = {
-    "169.254.169.254": f"no key was found, {_RIGHTS['s3']}",  # where a machine of Amazon's would be asked for one
-    "incorrectly configured region": "the bucket is in another region, set AWS_REGION to that",
-}
+_ASKED_FOR_KEY: Final = "169.254.169.254"
+"""Where a machine of Amazon's, Google's or Microsoft's is asked for a key, if the environment has none."""
+
+_OTHER_REGION: Final = "incorrectly configured region"
 _DENIED: Final = "Permission denied (os error 13)"
 _LONGEST: Final = 300
 

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +20,8 @@ from offcam.sync import sinks
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs.format import INDEX_NAME, SYNC_NAME
 from offcam_runs.objects import segments
-from offcam_runs.objects.layout import MANIFEST, segment_key
+from offcam_runs.objects.layout import MANIFEST, ObjectPlace, segment_key
+from offcam_runs.objects.store import ObjectStore
 from offcam_runs.sync.state import read_all
 
 pytest.importorskip("obstore")
@@ -159,3 +161,20 @@ def test_without_the_package_its_command_is_said(tmp_path, url, video, monkeypat
     monkeypatch.setitem(sinks.PACKAGES, "objects", "no_such_package")
     with pytest.raises(ConfigError, match=r"'objects' needs no_such_package"):
         offcam.sync(run, url)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "wanted"), [("s3", "AWS_ACCESS_KEY_ID"), ("gs", "GOOGLE_"), ("az", "AZURE_STORAGE_ACCOUNT_NAME")]
+)
+def test_without_a_key_each_storage_says_what_it_wants(monkeypatch, scheme, wanted):
+    from obstore.exceptions import GenericError  # noqa: PLC0415 - skipped without it
+
+    def asks_its_machine(_):
+        raise GenericError("error sending request for url (http://169.254.169.254/token)")
+
+    for name in ("AWS_REGION", "AZURE_STORAGE_ACCOUNT_NAME"):
+        monkeypatch.setenv(name, "somewhere")
+    store = ObjectStore(ObjectPlace.parse(f"{scheme}://bucket/run"))
+    monkeypatch.setattr(store, "_objects", SimpleNamespace(get=asks_its_machine))
+    with pytest.raises(ConfigError, match=f"cannot be reached: no key was found, set {wanted}"):
+        store.get(MANIFEST)
