@@ -20,7 +20,7 @@ from offcam_proto.limits import (
     MAX_STATS_BYTES,
     PROTOCOL_VERSION,
 )
-from offcam_proto.pushing import ClipElsewhere
+from offcam_proto.pushing import ClipElsewhere, ClipsGone
 from offcam_proto.records import RECORD_KINDS, ClipRecord, EpisodeColumns, Record
 from offcam_proto.resuming import RunReply
 
@@ -161,7 +161,7 @@ def _decode(parts: Sequence[msg.Buffer], known: dict[int, type[Any]]) -> Any:  #
         raise MalformedMessage(f"type code {code} is a header alone, got {len(others)} more parts")
     if cls is msg.SlotFrames:
         return _decode_slot_frames(values)
-    if cls in (msg.Records, msg.OpenClip, ClipElsewhere):
+    if cls in (msg.Records, msg.OpenClip, ClipElsewhere, ClipsGone):
         values = [tuple(value) if isinstance(value, list) else value for value in values]
     try:
         return _build(cls, code, values)

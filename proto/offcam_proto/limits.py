@@ -64,6 +64,9 @@ MAX_TEXT_BYTES = 4096
 MAX_SEED_BYTES = 1024
 """Longest seed that travels as text, in UTF-8 bytes."""
 
+MAX_STRETCHES = 512
+"""Most stretches of numbers of clips that are gone, in one message."""
+
 MAX_COUNTS = 32
 """Most entries of a map of counts."""
 

@@ -17,7 +17,7 @@ from offcam_proto import validation as check
 from offcam_proto.arena import arena_bytes
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.layout import FrameLayout  # noqa: TC001 - so that the types of the fields can be asked for
-from offcam_proto.pushing import ClipElsewhere
+from offcam_proto.pushing import ClipElsewhere, ClipsGone
 from offcam_proto.records import count_all
 from offcam_proto.resuming import RunReply, RunRequest
 from offcam_proto.saving import SaveClip
@@ -491,7 +491,7 @@ class ArenaReply(Checked, frozen=True):
 
 ClientMessage = (
     Hello | OpenStream | OpenArena | OpenClip | Frame | SlotFrames | Records | EndClip | CloseStream
-    | Flush | StatsRequest | RunRequest | SaveClip | ClipElsewhere | Goodbye
+    | Flush | StatsRequest | RunRequest | SaveClip | ClipElsewhere | ClipsGone | Goodbye
 )  # fmt: skip
 ServerMessage = (
     Welcome | Refused | SayHello | StreamOpened | StreamRefused | Credit | Ack | ClipDone | Flushed | StatsReply

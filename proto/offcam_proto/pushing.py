@@ -1,12 +1,13 @@
-"""The message by which a hub learns of a video that another host has."""
+"""The messages by which a hub learns of videos that another host has, and of those that are gone there."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 from offcam_proto import limits
 from offcam_proto import validation as check
-from offcam_proto.errors import MalformedMessage
+from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.validation import Checked, FileName, Flag, PositiveInt, Real, Text, UInt
 
 WHOLE_STATES = ("final", "recovered", "aborted")
@@ -20,6 +21,17 @@ def _state(name: str, value: object) -> None:
 
 def _file(name: str, value: object) -> None:
     check.file_name(name, value, limits.MAX_FILE_BYTES)
+
+
+def _stretches(name: str, value: object) -> None:
+    if type(value) is not tuple or not value or len(value) % 2:
+        raise MalformedMessage(f"{name} must be pairs of a first and a last number, got {check.shown(value)}")
+    if len(value) > 2 * limits.MAX_STRETCHES:
+        raise LimitExceeded(f"{name} must be at most {limits.MAX_STRETCHES} pairs, got {len(value) // 2}")
+    for number in value:
+        check.uint(f"a number of {name}", number)
+    if any(before > after for before, after in pairwise(value)):
+        raise MalformedMessage(f"{name} must be in order, got {check.shown(value)}")
 
 
 class ClipElsewhere(Checked, frozen=True):
@@ -73,3 +85,24 @@ class ClipElsewhere(Checked, frozen=True):
     envs: Annotated[tuple[int, ...], check.sub_environments]
     reason: Text
     diverged: Annotated[tuple[()] | tuple[int, str], check.divergence] = ()
+
+
+class ClipsGone(Checked, frozen=True):
+    """Clips of a stream whose files are gone on their host, as their rule let them go.
+
+    The daemon answers with a `messages.ClipDone` of the first number once their rows are gone from the index, too. Of
+    a number that it was not told of it has none.
+
+    Attributes:
+        clips: the numbers, as the first and the last of each stretch, in order; at most `limits.MAX_STRETCHES`.
+    """
+
+    TYPE: ClassVar[int] = 16
+
+    handle: UInt
+    clips: Annotated[tuple[int, ...], _stretches]
+
+    @property
+    def clip(self) -> int:
+        """The number by which it is answered."""
+        return self.clips[0]

@@ -34,7 +34,7 @@ from offcam_proto.limits import (
     MAX_STREAMS_PER_SESSION,
     PROTOCOL_VERSION,
 )
-from offcam_proto.pushing import ClipElsewhere
+from offcam_proto.pushing import ClipElsewhere, ClipsGone
 from offcam_proto.resuming import EPISODE_BYTES, FOLDER, RunReply, RunRequest, pack_episodes
 from offcam_proto.saving import SaveClip
 
@@ -174,7 +174,7 @@ class ServerSession:
             case msg.EndClip():
                 self._clip(message.handle, message.clip)
                 del self.streams[message.handle].clips[message.clip]
-            case msg.Records() | ClipElsewhere():
+            case msg.Records() | ClipElsewhere() | ClipsGone():
                 self._stream(message.handle)
             case msg.CloseStream():
                 self._stream(message.handle)

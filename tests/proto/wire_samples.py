@@ -11,7 +11,7 @@ from offcam_proto import messages as msg
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
-from offcam_proto.pushing import ClipElsewhere
+from offcam_proto.pushing import ClipElsewhere, ClipsGone
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, Record, StepRecord
 from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
 from offcam_proto.saving import SaveClip
@@ -113,6 +113,7 @@ CLIENT: dict[str, msg.ClientMessage] = {
     ),
     "save-clip": SaveClip(1, 8, 9, "rl-video-error-step-5400", "error", 27, 5400, STARTED, 5428, 900, 0),
     "save-clip-with-what-follows": SaveClip(1, 8, 10, "v-näher-step-0", "näher", 0, 0, STARTED, 1, 900, 150),
+    "clips-gone": ClipsGone(1, (0, 2, 4, 4, 9, MAX_INT)),
     "clip-elsewhere": _ELSEWHERE,
     "clip-elsewhere-that-was-cut-off": replace(
         _ELSEWHERE,

@@ -13,10 +13,15 @@ from offcam_proto import codec, limits
 from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
-from offcam_proto.pushing import WHOLE_STATES, ClipElsewhere
+from offcam_proto.pushing import WHOLE_STATES, ClipElsewhere, ClipsGone
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, StepRecord
 from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
 from offcam_proto.saving import SaveClip
+
+
+def _in_order(pairs):
+    return tuple(sorted(number for pair in pairs for number in pair))
+
 
 uints = st.one_of(st.integers(0, 300), st.integers(0, MAX_INT))
 positives = uints.map(lambda number: max(number, 1))
@@ -145,6 +150,7 @@ client_messages = st.one_of(
         uints, reals, uints, uints, uints, st.none() | uints, reals, flags, uints, uints, uints, counts, reals, reals,
         st.lists(uints, max_size=5).map(tuple), texts(), st.just(()) | st.tuples(uints, texts()),
     ),
+    st.builds(ClipsGone, uints, st.lists(st.tuples(uints, uints), min_size=1, max_size=5).map(_in_order)),
     st.builds(msg.CloseStream, uints),
     st.builds(msg.Flush, uints),
     st.builds(msg.StatsRequest, uints),

@@ -26,7 +26,7 @@ from offcam_proto.records import count_all, numbered
 if TYPE_CHECKING:
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
-    from offcam_proto.pushing import ClipElsewhere
+    from offcam_proto.pushing import ClipElsewhere, ClipsGone
 
 GOODBYE_MS: Final = 2000
 """How long the last messages may take to be sent."""
@@ -95,11 +95,11 @@ class Hub:
         self._sent[handle] += count_all(given)
         self._speak()
 
-    def tell(self, clip: ClipElsewhere) -> None:
-        """Tell of a clip, and wait until it is in the hub's index. Raises as `settle`."""
-        key = clip.handle, clip.clip
+    def tell(self, clips: ClipElsewhere | ClipsGone) -> None:
+        """Tell of a clip, or of those that are gone, and wait until the hub's index has it. Raises as `settle`."""
+        key = clips.handle, clips.clip
         self._done.pop(key, None)
-        self._session.outbox.send(clip)
+        self._session.outbox.send(clips)
         self._wait(lambda: key in self._done, "take a video's row")
         if error := self._done.pop(key):
             raise DaemonUnavailable(f"the hub at {self._url} cannot write: {error}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from offcam_proto.codec import pack_record
+from offcam_proto.limits import MAX_INT
 from offcam_proto.messages import OpenStream
 from offcam_proto.pushing import ClipElsewhere
 from offcam_proto.records import EpisodeRecord
@@ -30,6 +32,10 @@ _RUN: Final = "SELECT value FROM meta WHERE key = :key"
 _TRAININGS: Final = "SELECT id, training FROM streams"
 _COUNT: Final = "SELECT count(*) FROM episodes WHERE stream_id = :key"
 _NEXT: Final = "SELECT id FROM episodes WHERE stream_id = :key ORDER BY seq LIMIT 1 OFFSET :known"
+_LETTING_GO: Final = """
+SELECT id FROM streams WHERE replays != '' OR (session, prefix) IN (SELECT session, prefix FROM rules)
+"""
+_CLIPS: Final = f"SELECT clip FROM clips WHERE stream_id = :key AND state NOT IN {fmt.HIDDEN_STATES} ORDER BY clip"  # noqa: S608 - of our own words
 _LAST: Final = "SELECT ifnull(max(id), 0) FROM episodes"
 
 
@@ -165,6 +171,20 @@ def _told(clip: Clip, place: str) -> ClipElsewhere | None:
         reason=clip.keep_reason or "",
         diverged=diverged,
     )
+
+
+def clips_left(index: sqlite3.Connection, keys: Collection[int]) -> dict[int, list[int]]:
+    """The numbers of the clips that are there, in order, of each of some streams by their keys.
+
+    Streams whose clips no rule lets go are left out.
+    """
+    letting_go = {key for (key,) in index.execute(_LETTING_GO)}.intersection(keys)
+    return {key: [clip for (clip,) in index.execute(_CLIPS, {"key": key})] for key in letting_go}
+
+
+def between(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The stretches of numbers, from 0 on, that some numbers in order leave out."""
+    return [(before + 1, after - 1) for before, after in pairwise((-1, *numbers, MAX_INT + 1)) if after - before > 1]
 
 
 def place_of_videos(folder: Path, host: str) -> str:

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
 from offcam_proto.limits import MAX_STREAMS_PER_SESSION
-from offcam_proto.pushing import ClipElsewhere
+from offcam_proto.pushing import ClipElsewhere, ClipsGone
 from offcam_proto.resuming import RunRequest
 from offcam_proto.saving import SaveClip
-from offcamd.daemon import recalls
+from offcamd.daemon import pushed, recalls
 from offcamd.daemon.arenas import make_spool, mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
 from offcamd.daemon.flow_control import Grants
@@ -29,7 +29,6 @@ from offcamd.process.log_throttle import Throttle
 from offcamd.process.logs import Logger
 from offcamd.security import remote_folders
 from offcamd.store import store, tasks
-from offcamd.store.elsewhere import admitted
 from offcamd.store.entries import Kept, StreamOwner
 from offcamd.store.run_reader import RunRead
 
@@ -48,7 +47,6 @@ GRACE_SECONDS = 2.0
 UNREAD_SECONDS = 60.0
 """Longest time that its streams stay open because others send so much that what it sent is not read yet."""
 
-_NO_ROOM = "the index of {} cannot be written and too much waits for it: is its disk full?"
 _NOT_OPENED = "nothing of it was recorded: the index cannot be written, and no room is left for more: is its disk full?"
 
 
@@ -151,8 +149,10 @@ class Dispatcher:
                 self._records(peer, message)
             case msg.OpenClip():
                 self.clips.open(peer.streams[message.handle], message)
-            case ClipElsewhere():
-                self._clip_elsewhere(peer.streams[message.handle], message)
+            case ClipElsewhere() | ClipsGone():
+                stream = peer.streams[message.handle]
+                if refused := pushed.take(self._store, stream, message, self._settings.videos):
+                    self._pushed(stream, refused)
             case SaveClip():
                 if problem := self.clips.save(peer.streams[message.handle], message):
                     peer.session.clip_done(message.handle, message.saved, file="", encoded=0, error=problem)
@@ -216,15 +216,6 @@ class Dispatcher:
                 )
             )
 
-    def _clip_elsewhere(self, stream: LiveStream, message: ClipElsewhere) -> None:
-        folder, hello = stream.info.folder, stream.peer and stream.peer.session.hello
-        message = replace(message, place=admitted(message.place, hello.host if hello else "", self._settings.videos))
-        task = tasks.ClipElsewhereTask(folder, stream.info.stream, message, stream)
-        if self._store.takes(folder):
-            self._store.put(task)
-        else:
-            self._placed(stream, tasks.ClipPlaced(stream, message, _NO_ROOM.format(folder)))
-
     def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
         peer.session.refuse_stream(handle, code, problem)
         recalls.refused(peer, handle, folder)
@@ -239,7 +230,7 @@ class Dispatcher:
                 return
             message = replace(message, folder=folder)
         if not self._store.takes(message.folder):
-            self._refuse_stream(peer, message.handle, message.folder, _NO_ROOM.format(message.folder))
+            self._refuse_stream(peer, message.handle, message.folder, recalls.NO_ROOM.format(message.folder))
             return
         hello = peer.session.hello
         assert hello is not None  # noqa: S101 - the session admits no stream before its hello
@@ -395,8 +386,8 @@ class Dispatcher:
                 clip.error = clip.error or event.error
                 self.counters.lost["frames"] += event.lost
                 self._clip_stored(clip)
-            case tasks.ClipPlaced(reply=LiveStream() as stream):
-                self._placed(stream, event)
+            case tasks.Pushed(reply=LiveStream() as stream):
+                self._pushed(stream, event)
             case Kept():
                 self._kept(event)
             case tasks.Recovered():
@@ -463,12 +454,9 @@ class Dispatcher:
             stream.peer.session.ack(stream.handle, event.applied.last_seq)
             self._speak(stream.peer)
 
-    def _placed(self, stream: LiveStream, event: tasks.ClipPlaced) -> None:
+    def _pushed(self, stream: LiveStream, event: tasks.Pushed) -> None:
+        pushed.answer(stream, event)
         if stream.peer is not None:
-            clip = event.message
-            stream.peer.session.clip_done(
-                stream.handle, clip.clip, file=clip.file, encoded=clip.encoded, error=event.error[:1000]
-            )
             self._speak(stream.peer)
 
     def _kept(self, event: Kept) -> None:

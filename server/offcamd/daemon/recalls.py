@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from offcamd.daemon.state import LiveStream, Peer
     from offcamd.store.store import Store
 
+NO_ROOM = "the index of {} cannot be written and too much waits for it: is its disk full?"
+
 REFUSED_SECONDS = 5.0
 """How soon a client whose stream was refused is told to ask once more: the disk may have room then."""
 

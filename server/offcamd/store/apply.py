@@ -30,9 +30,9 @@ def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:  # noqa: PLR
         case tasks.ClipEncodedTask():
             count = index.clip_encoded(task.stream, task.clip, task.result)
             return tasks.ClipStored(task.reply, lost=count.dropped.get(LOST_DROP, 0))
-        case tasks.ClipElsewhereTask():
-            index.elsewhere.put(task.stream, task.message)
-            return tasks.ClipPlaced(task.reply, task.message)
+        case tasks.PushedTask():
+            index.elsewhere.apply(task.stream, task.message)
+            return tasks.Pushed(task.reply, task.message)
         case tasks.CloseStreamTask():
             with suppress(LocalProtocolError):  # the stream could not be opened, and was closed before its client knew
                 index.close_stream(task.stream, lost=task.lost)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from offcam_proto.errors import ConfigError
+from offcam_proto.pushing import ClipsGone
 from offcam_runs import format as fmt
 from offcam_runs.objects.layout import ObjectPlace, is_url
 from offcam_runs.record_rows import Fields
@@ -30,6 +31,11 @@ INSERT INTO clips ({", ".join(_COLUMNS)}) VALUES (:{", :".join(_COLUMNS)})
 ON CONFLICT (stream_id, clip) DO UPDATE SET {", ".join(f"{each} = excluded.{each}" for each in _COLUMNS[2:])}
 WHERE place IS NOT NULL
 """  # noqa: S608 - of our own words
+
+
+_REMOVE: Final = """
+DELETE FROM clips WHERE stream_id = :stream_id AND clip BETWEEN :first AND :last AND place IS NOT NULL
+"""
 
 
 def admitted(place: str, host: str, videos: ObjectPlace | None) -> str:
@@ -60,9 +66,16 @@ class ClipsElsewhere:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
 
-    def put(self, stream: bytes, message: ClipElsewhere) -> None:
-        """Put a clip of a stream that is open into the index, in place of what was said of it before."""
+    def apply(self, stream: bytes, message: ClipElsewhere | ClipsGone) -> None:
+        """Note what a host has told of the clips of a stream that is open, in place of what was said of them before."""
         (key,) = self._db.execute(_KEY, {"stream": stream.hex()}).fetchone()
+        if isinstance(message, ClipsGone):
+            stretches = zip(message.clips[::2], message.clips[1::2], strict=True)
+            self._db.executemany(_REMOVE, [{"stream_id": key, "first": a, "last": b} for a, b in stretches])
+        else:
+            self._put(key, message)
+
+    def _put(self, key: int, message: ClipElsewhere) -> None:
         diverged_at, diverged_why = message.diverged or (None, None)
         own = {
             "stream_id": key,

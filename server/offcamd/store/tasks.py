@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
     from offcam_proto.messages import OpenClip, OpenStream
-    from offcam_proto.pushing import ClipElsewhere
+    from offcam_proto.pushing import ClipElsewhere, ClipsGone
     from offcam_runs.accounts import EncodedResult
     from offcamd.store.entries import Applied, Kept, StreamOwner
     from offcamd.store.rescue import RecoveredClip
@@ -54,12 +54,12 @@ class ClipEncodedTask(NamedTuple):
     reply: object
 
 
-class ClipElsewhereTask(NamedTuple):
-    """A host has told of a clip that it has; answered by `ClipPlaced`."""
+class PushedTask(NamedTuple):
+    """A host has told of a clip that it has, or of clips that are gone there; answered by `Pushed`."""
 
     folder: str
     stream: bytes
-    message: ClipElsewhere
+    message: ClipElsewhere | ClipsGone
     reply: object
 
 
@@ -89,7 +89,7 @@ Task = (
     | RecordsTask
     | ClipOpenedTask
     | ClipEncodedTask
-    | ClipElsewhereTask
+    | PushedTask
     | CloseStreamTask
     | BarrierTask
     | LookTask
@@ -152,11 +152,11 @@ class ClipStored(NamedTuple):
     lost: int = 0
 
 
-class ClipPlaced(NamedTuple):
-    """A clip that another host has is committed; or never will be, and ``error`` says why."""
+class Pushed(NamedTuple):
+    """What another host has told of its clips is committed; or never will be, and ``error`` says why."""
 
     reply: object
-    message: ClipElsewhere
+    message: ClipElsewhere | ClipsGone
     error: str = ""
 
 
@@ -173,7 +173,7 @@ class Passed(NamedTuple):
     stuck: frozenset[str] = frozenset()
 
 
-Event: TypeAlias = "StreamReady | Committed | ClipNoted | ClipStored | ClipPlaced | Recovered | Passed | Kept"
+Event: TypeAlias = "StreamReady | Committed | ClipNoted | ClipStored | Pushed | Recovered | Passed | Kept"
 
 
 def failed(task: Task, error: OffcamError) -> Event | None:
@@ -185,8 +185,8 @@ def failed(task: Task, error: OffcamError) -> Event | None:
             return ClipNoted(task.reply)
         case ClipEncodedTask():
             return ClipStored(task.reply, str(error))
-        case ClipElsewhereTask():
-            return ClipPlaced(task.reply, task.message, str(error))
+        case PushedTask():
+            return Pushed(task.reply, task.message, str(error))
         case BarrierTask():
             return Passed(task.reply)
     return None  # of records: they are not acked, so their client keeps them

@@ -21,6 +21,8 @@ from offcam.sync import pushed, worker
 from offcam_proto import client_session
 from offcam_proto.codec import pack_record
 from offcam_proto.errors import ConfigError
+from offcam_proto.limits import MAX_INT
+from offcam_proto.pushing import ClipsGone
 from offcam_runs.format import INDEX_NAME, SYNC_NAME
 from offcam_runs.sync.process import SyncRequest, parse_place, start
 from offcam_runs.sync.state import read_all
@@ -258,6 +260,72 @@ def test_a_training_is_seen_while_it_goes_on(hub):
     env.close()
     wait_until(lambda: hub.load().streams[0].state == "closed" and len(hub.load().clips) == 2, "all is there")
     assert is_as(hub, "live")
+
+
+# --- videos that a rule lets go -------------------------------------------------------------------------------
+
+
+def play_of(barcode, env, *lengths):
+    for barcode.length in lengths:
+        play(env, 1)
+
+
+def names(run):
+    return [clip.file for clip in run.clips]
+
+
+@pytest.mark.usefixtures("embedded")
+def test_a_video_that_a_better_one_has_ousted_is_gone_at_the_hub_too(hub):
+    hub.start()
+    barcode = Barcode(3)
+    env = offcam.record(barcode, "live", keep=offcam.keep.best(2), sync=hub.url)
+    play_of(barcode, env, 3, 4)
+    wait_until(lambda: hub.runs() and len(hub.load().clips) == 2, "two videos are there")
+    play_of(barcode, env, 5)
+    wait_until(
+        lambda: names(hub.load()) == ["rl-video-episode-1.mp4", "rl-video-episode-2.mp4"], "the first one is gone"
+    )
+    assert hub.load().streams[0].state == "live", "it did not wait for the end"
+    env.close()
+    wait_until(lambda: hub.load().streams[0].state == "closed", "all is there")
+    assert names(hub.load()) == names(offcam.load("live"))
+
+
+@pytest.mark.usefixtures("embedded")
+def test_what_was_ousted_while_no_sender_was_there_is_gone_after_the_next_one(hub):
+    hub.start()
+    barcode = Barcode(3)
+    env = offcam.record(barcode, "run", keep=offcam.keep.best(2))
+    play_of(barcode, env, 3, 4)
+    assert env.get_wrapper_attr("flush")()
+    assert send("run", hub.url)
+    assert len(hub.load().clips) == 2
+    play_of(barcode, env, 6, 5)
+    env.close()
+    shutil.rmtree(f"run/{SYNC_NAME}")  # nobody remembers what the hub was told
+    assert send("run", hub.url)
+    assert names(hub.load()) == names(offcam.load("run")) == ["rl-video-episode-2.mp4", "rl-video-episode-3.mp4"]
+
+
+def test_what_was_told_of_a_clip_of_the_hubs_own_stays(tmp_path, hub, video):
+    """A host that says too much: only what it has pushed goes."""
+    run = grow(tmp_path / "run", 0, 3, video)
+    with closing(RunIndex.open(run)) as index, index.transaction():
+        index.elsewhere.apply(b"s" * 16, ClipsGone(1, (0, MAX_INT)))
+    assert len(offcam.load(run).clips) == 3
+
+
+@pytest.mark.parametrize(
+    ("there", "gone"),
+    [
+        ([], [(0, MAX_INT)]),
+        ([0, 1], [(2, MAX_INT)]),
+        ([1, 4, 5], [(0, 0), (2, 3), (6, MAX_INT)]),
+        ([MAX_INT], [(0, MAX_INT - 1)]),
+    ],
+)
+def test_what_is_gone_is_all_that_is_not_there(there, gone):
+    assert pushed.between(there) == gone
 
 
 # --- what cannot be -------------------------------------------------------------------------------------------

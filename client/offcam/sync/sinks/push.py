@@ -10,19 +10,24 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from offcam.connection.hub import Hub
+from offcam.sync import index as run_index
 from offcam.sync import pushed
 from offcam.sync.sinks.sink import Sink
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.errors import ConfigError
 from offcam_proto.host import client_key
 from offcam_proto.keys import KEYS_VARIABLE
+from offcam_proto.limits import MAX_STRETCHES
+from offcam_proto.pushing import ClipsGone
 from offcam_runs.database import open_committed
+from offcam_runs.objects.evicted import joined
 
 if TYPE_CHECKING:
     import sqlite3
@@ -75,6 +80,9 @@ class Tracker(Sink):
         self._streams: dict[int, _OpenStream] = {}  # by the stream's key
         self._next = 0.0  # when the next push may be
         self._reached = 0  # ``episodes.id`` up to which the hub has all
+        # by stream, clips that the hub may have; of any other stream it may have all
+        self._told: dict[int, set[int]] = {}
+        self._looked: tuple[object, ...] = ()  # what the index was like when it was last looked for clips that are gone
         self._hub = Hub(endpoint, key, self._host)
         try:
             with open_committed(run.folder) as index:
@@ -88,6 +96,7 @@ class Tracker(Sink):
         """Have all episodes at the hub that there are by now, or tell it of the clip."""
         if batch.clip is not None:
             self._tell(batch.clip.stream, batch.clip.clip)
+            self._tell_gone()
         elif batch.last_id > self._reached:
             time.sleep(max(self._next - time.monotonic(), 0))  # in that time more comes, which goes along
             self._push()
@@ -97,6 +106,7 @@ class Tracker(Sink):
     def finish(self) -> None:
         """Have all at the hub, and say that nothing more comes."""
         self._push()
+        self._tell_gone()
         while self._streams:
             _, stream = self._streams.popitem()
             self._hub.end(stream.handle)
@@ -156,6 +166,26 @@ class Tracker(Sink):
         if key not in self._streams:
             self._open(known, [key])
         self._hub.tell(replace(clip, handle=self._streams[key].handle))
+        if key in self._told:
+            self._told[key].add(number)
+
+    def _tell_gone(self) -> None:
+        """Have the hub forget clips that their rule let go: at first all that are not there, then those that went."""
+        now = run_index.signature(self.run.folder)
+        if now == self._looked:
+            return
+        with open_committed(self.run.folder) as index:
+            left = pushed.clips_left(index, self._streams)
+        for key, numbers in left.items():
+            if key in self._told:
+                gone = joined((number, number) for number in self._told[key].difference(numbers))
+            else:
+                gone = tuple(pushed.between(numbers))
+            for begin in range(0, len(gone), MAX_STRETCHES):
+                ends = chain.from_iterable(gone[begin : begin + MAX_STRETCHES])
+                self._hub.tell(ClipsGone(self._streams[key].handle, tuple(ends)))
+            self._told[key] = set(numbers)
+        self._looked = now
 
 
 def _address(options: Mapping[str, str]) -> tuple[Endpoint, KeyFile | None]:
