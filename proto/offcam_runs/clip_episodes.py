@@ -98,12 +98,6 @@ class Spans:
         return self._made
 
 
-def is_filmed(database: sqlite3.Connection) -> bool:
-    """Whether `read_spans` would find any clip."""
-    (found,) = database.execute(f"SELECT EXISTS ({_SPANS})", _STATES).fetchone()
-    return bool(found)
-
-
 @lru_cache(1024)  # thousands of clips show the same sub-environments
 def _envs(text: str) -> tuple[int, ...]:
     return tuple(json.loads(text))

@@ -50,7 +50,7 @@ def test_an_answer_is_made_once_while_nothing_changes(own, monkeypatch):
     def no_more(*_arguments):
         pytest.fail("it was read again")
 
-    monkeypatch.setattr(queries, "read_episodes", no_more)
+    monkeypatch.setattr(queries, "episodes_page", no_more)
     assert client.get(page).content == first.content
     assert client.head(page).headers["content-length"] == str(len(first.content))
     assert first.json()["total"] == 30

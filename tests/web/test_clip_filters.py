@@ -62,12 +62,12 @@ def test_by_the_reason_for_which_they_are_kept_and_how_they_were_cut_off(look, t
 
 def test_an_episode_that_came_to_no_end_is_unfinished_once_that_is_known(look, tmp_path):
     folder = made.make_run(tmp_path / "run", 50, 10)
-    client, url = look(folder), f"/api/runs/{run_id(folder)}/clips"
+    url = f"/api/runs/{run_id(folder)}/clips"
 
     def unfinished(change):
         with closing(sqlite3.connect(folder / INDEX_NAME)) as database, database:
             database.execute(change)
-        clips = {}
+        client, clips = look(folder), {}  # a new one each: no daemon changes an episode, or removes it
         for end in ("", "unfinished"):
             clips[end] = client.get(url, params={"sort": "oldest", "end": end}).json()["clips"]
         told = [clip["episode"] for clip in clips[""] if clip["unfinished"]]

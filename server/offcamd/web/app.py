@@ -22,6 +22,7 @@ from offcamd.web import curves, queries, traces
 from offcamd.web.access import AccessCheck, Headers, HostCheck
 from offcamd.web.animations import Animations
 from offcamd.web.answers import Answers
+from offcamd.web.clip_texts import ClipTexts
 from offcamd.web.encoding import encoded
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.events import Broadcaster
@@ -89,6 +90,7 @@ class Api:
         self._files = PageFiles(STATIC_FOLDER)
         self._source = source
         self._episodes = EpisodeCache()
+        self._texts = ClipTexts()
         self._groups = GroupAnswers()
         self._answers = Answers()
         self._smooth = SmoothCache()
@@ -131,7 +133,7 @@ class Api:
             f"{run}/curve": again(lambda asked, query: curves.curve(asked, query, kept)),
             f"{run}/nearest": again(lambda asked, query: queries.nearest(asked, query, kept)),
             f"{run}/stages": again(lambda asked, query: stages(asked, query, kept)),
-            f"{run}/clips": again(queries.clips_page),
+            f"{run}/clips": again(lambda asked, query: queries.clips_page(asked, query, self._texts)),
             clip: self.clip,
             f"{clip}/neighbours": self.neighbours,
             f"{clip}/steps": self.steps,

@@ -176,10 +176,10 @@ class _Writer:
             with (self._folder / _place(asked.run) / "episodes.csv").open("w", encoding="utf-8") as file:
                 file.writelines(queries.episodes_csv(asked))
         clips, steps = {}, {}
-        for clip in self._pages(lambda query: queries.clips_page(asked, query), "clips"):
-            detail = queries.clip_detail(asked, clip["key"], self._cache)
-            clips[clip["key"]] = {**detail, **self._files(asked, detail)}
-            steps.update(self._steps(asked, clip["key"]))
+        for key in queries.listed_keys(asked):
+            detail = queries.clip_detail(asked, key, self._cache)
+            clips[key] = {**detail, **self._files(asked, detail)}
+            steps.update(self._steps(asked, key))
             told()
         told_of = {"clips": clips, "steps": steps, "stages": stages(asked, _query(), self._cache)}
         if run["plain"]:

@@ -13,15 +13,17 @@ from urllib.parse import quote
 import numpy as np
 
 from offcam_runs import format as fmt
-from offcam_runs.analysis.success import SUCCESS_VALUES
-from offcam_runs.clip_episodes import is_filmed, places_shown, span_of
-from offcam_runs.clips import clip_keys, clip_places, clips_at, read_clips
+from offcam_runs.clip_episodes import places_shown, span_of
+from offcam_runs.clips import clip_keys, clip_places, read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps
+from offcam_runs.long_run import long_extent
 from offcam_runs.pins import read_pins
 from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
 from offcamd.web.clip_filters import LEFT, filters
+from offcamd.web.episode_filters import VALUE_LIMITS, limits, value_name, wanted_episodes
+from offcamd.web.episode_order import part_of
 from offcamd.web.reading import NotHere, reading, reading_clips
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from offcam_runs.clip_episodes import ClipEpisodes, ClipSpan
     from offcam_runs.clips import Clip
     from offcam_runs.streams import Stream
+    from offcamd.web.clip_texts import ClipTexts
     from offcamd.web.episode_cache import EpisodeCache
+    from offcamd.web.episode_filters import WantedEpisodes
     from offcamd.web.params import Query
     from offcamd.web.reading import AskedRun
 
@@ -58,72 +62,54 @@ SELECT clip FROM clips WHERE stream_id = (SELECT id FROM streams WHERE stream = 
 _LEFT = f"SELECT 1 FROM streams AS own WHERE stream = :stream AND {LEFT.format(':episode', ':env_index')}"  # noqa: S608 - of our own words
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
-_VALUE = "(SELECT value FROM json_each(info) WHERE key = :value)"
-_VALUE_LIMITS = {"min_value": f"{_VALUE} >= :min_value", "max_value": f"{_VALUE} <= :max_value"}
 _COLUMNS = [{"return_": "return", "duration": "duration_seconds"}.get(name, name) for name in Episode._fields]
 
 
 # --- episodes -----------------------------------------------------------------------------------------------
 
 
-def _wanted(query: Query) -> tuple[str, dict[str, object]]:
-    """The requested episodes, as SQL and the values of its parameters. Raises BadQuery."""
-    of_stream = "stream_id IN (SELECT id FROM streams WHERE stream = :stream)"
-    asked: dict[str, tuple[str, object]] = {
-        "stream": (of_stream, query.hexadecimal("stream") or None),
-        "env_index": ("env_index = :env_index", query.integer("env_index", None, 0, 2**31)),
-        "seed": ("CAST(seed AS TEXT) = :seed", query.text("seed") or None),
-        "terminated": ("terminated = :terminated", query.boolean("terminated")),
-        "truncated": ("truncated = :truncated", query.boolean("truncated")),
-        "min_return": ("return >= :min_return", query.number("min_return")),
-        "max_return": ("return <= :max_return", query.number("max_return")),
-        **{name: (_VALUE_LIMITS[name], value) for name, value in _limits(query).items()},
-    }
-    given = {name: value for name, (_, value) in asked.items() if value is not None}
-    condition = " AND ".join(asked[name][0] for name in given) or "TRUE"
-    return condition, {**given, "value": _value(query)}
-
-
-def _limits(query: Query) -> dict[str, float]:
-    """The limits for a value of episodes."""
-    asked = {name: query.number(name) for name in _VALUE_LIMITS}
-    return {name: limit for name, limit in asked.items() if limit is not None}
-
-
-def _value(query: Query) -> str:
-    """The name of the value that `_limits` are for."""
-    return query.text("value") or SUCCESS_VALUES[0]
-
-
 def episodes_page(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """One page of a run's episodes, see ``GET /api/runs/{id}/episodes``. Raises BadQuery and what `reading` does."""
     sort = query.choice("sort", tuple(ORDERS))
-    direction = query.choice("order", ("asc", "desc")).upper()
+    direction = query.choice("order", ("asc", "desc"))
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
-    condition, values = _wanted(query)
-    where = f"WHERE {condition}" if condition != "TRUE" else ""  # SQLite knows of a whole table how many rows it has
+    wanted = wanted_episodes(query)
     with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
-        (total,) = database.execute(f"SELECT count(*) FROM episodes {where}", values).fetchone()  # noqa: S608 - of our own words
-        order = ORDERS[sort].format(direction)
-        page = read_episodes(database, streams, condition, values, order=order, limit=limit, offset=offset)
-        # Without clips, the cache need not read the episodes.
-        clips = cache.clips(asked.folder, database, streams) if is_filmed(database) else None
-    of = list(streams.values())
+        of = list(streams.values())
+        clips = cache.clips(asked.folder, database, streams)
+        if long_extent(database) is None:
+            among = wanted.among(clips.episodes, of)
+            descending = direction == "desc"
+            places = part_of(clips.episodes, sort, among, descending=descending, offset=offset, limit=limit)
+            total, page = int(np.count_nonzero(among)), [clips.episodes[place] for place in places.tolist()]
+        else:
+            total = _count(database, wanted)
+            order = ORDERS[sort].format(direction.upper())
+            found = read_episodes(
+                database, streams, wanted.condition, wanted.values, order=order, limit=limit, offset=offset
+            )
+            page = list(found)
     return {"total": total, "offset": offset, "episodes": [_with_clip(row, of, clips) for row in page]}
 
 
-def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None) -> dict[str, Any]:
-    """An episode as the API shows it, with the clip that shows it; ``clips`` is None where the run has none."""
-    found = None if clips is None else _place_of(episode, clips)
-    return _shown(episode, streams, clips, None if clips is None or found is None else clips.shows(found), found)
+def _count(database: sqlite3.Connection, wanted: WantedEpisodes) -> int:
+    where = f"WHERE {wanted.condition}" if wanted.given else ""  # SQLite knows of a whole table how many rows it has
+    (count,) = database.execute(f"SELECT count(*) FROM episodes {where}", wanted.values).fetchone()  # noqa: S608 - of our own words
+    return int(count)
+
+
+def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes) -> dict[str, Any]:
+    """An episode as the API shows it, with the clip that shows it."""
+    found = _place_of(episode, clips)
+    return _shown(episode, streams, clips, None if found is None else clips.shows(found), found)
 
 
 def _shown(
-    episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None, clip: ClipSpan | None, place: int | None
+    episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes, clip: ClipSpan | None, place: int | None
 ) -> dict[str, Any]:
     """An episode as the API shows it, with a clip, and whether the clip has all of it."""
-    whole = clips is not None and clip is not None and place is not None and clips.whole(clip, place)
+    whole = clip is not None and place is not None and clips.whole(clip, place)
     envs = streams[episode.stream].num_envs
     return {**_episode(episode, streams), "num_envs": envs, "clip": clip and clip.key, "whole": whole}
 
@@ -193,20 +179,27 @@ def _wanted_clips(folder: Path, query: Query) -> _Wanted:
     condition = (
         f"{NO_ATTEMPT} AND (:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
     )
-    limits = _limits(query)
+    limited = limits(query)
     more, given = filters(query, folder)
-    condition = " AND ".join((condition, *(_VALUE_LIMITS[name] for name in limits), *more))
-    return _Wanted(condition, order, {"state": state, "text": text, **limits, "value": _value(query), **given})
+    condition = " AND ".join((condition, *(VALUE_LIMITS[name] for name in limited), *more))
+    return _Wanted(condition, order, {"state": state, "text": text, **limited, "value": value_name(query), **given})
 
 
-def clips_page(asked: AskedRun, query: Query) -> dict[str, Any]:
+def clips_page(asked: AskedRun, query: Query, texts: ClipTexts) -> dict[str, Any]:
     """One page of a run's clips, see ``GET /api/runs/{id}/clips``. Raises BadQuery and what `reading` does."""
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
     condition, order, values = _wanted_clips(asked.folder, query)
     with reading_clips(asked.folder, asked.session) as database:
         places = clip_places(database, condition, values, order)
-        shown = _clips_shown(asked, database, clips_at(database, asked.folder, places[offset : offset + limit]))
+        part = places[offset : offset + limit]
+        shown = texts.of(asked, database, part, lambda clips: _clips_shown(asked, database, clips))
     return {"total": len(places), "offset": offset, "clips": shown}
+
+
+def listed_keys(asked: AskedRun) -> list[str]:
+    """The keys of all clips that `clips_page` lists where nothing else is asked for. Raises what `reading` does."""
+    with reading_clips(asked.folder, asked.session) as database:
+        return [f"{stream}-{number}" for stream, number in clip_keys(database, NO_ATTEMPT, {}, "place DESC")]
 
 
 def _clips_shown(asked: AskedRun, database: sqlite3.Connection, clips: Iterable[Clip]) -> list[dict[str, Any]]:
