@@ -354,8 +354,12 @@ def test_what_is_wrong_is_said_and_the_rest_works(films, view, visit, tmp_path):
     page.keyboard.press("Escape")
     page.locator(".run", has=page.get_by_text("/painted")).click()
     episodes_drawn(page, 13)
-    page.goto(f"{page.url}&play={page.url.partition('runs=')[2]}:nope-1")
-    expect(page.locator("#player .failed")).to_be_visible()
+    run, name = page.url.partition("runs=")[2], f"{films.parent.name}/{films.name}"
+    for key, what in (("nope-1", "Clip"), ("~99999", "Episode")):
+        page.goto(f"{url}/?runs={run}&play={run}:{key}")
+        expect(page.locator("#player h2")).to_have_text(f"{what} not found · {name}")
+        expect(page).to_have_title(f"{what} not found · {name} · offcam")
+        expect(page.locator("#player [role=status], #player .failed").filter(has_text="there is no")).to_be_visible()
     seen.forgive("404")
 
 

@@ -106,25 +106,35 @@ def test_who_looks_at_what_was_before_stays_there_when_the_clip_is_over(live, vi
     assert frame_shown(page.locator("#player video")) == before
 
 
-PLACES = {"wall": ("/?wall=1", ".wall"), "runs": ("/", ".run-list"), "gallery": ("/r/RUN", "#gallery")}
+PLACES = {  # and the lengths of episodes that are over by then, whose posters are there
+    "wall": ("/?wall=1", ".wall", [10]),
+    "runs": ("/", ".run-list", [10]),
+    "gallery": ("/r/RUN", "#gallery", [10]),
+    "stages": ("/r/RUN", "#stages", [10, 12]),
+}
+
+
+def begin_after(env, folder, lengths):
+    """Record episodes of these lengths, and begin a long one."""
+    for length in lengths:
+        env.unwrapped.length = length
+        play(env)
+    env.unwrapped.length = 4000
+    env.reset()
+    wait_until(lambda: any(clip.state == "recording" for clip in read_run(folder).clips), "it is recorded")
 
 
 @pytest.mark.parametrize("where", PLACES)
 def test_what_is_in_sight_shows_its_picture_of_now(live, visit, tmp_path, where):
     url, env = live
-    place, within = PLACES[where]
+    place, within, lengths = PLACES[where]
     film(tmp_path / "other", [5])  # of several runs there is a list
-    env.unwrapped.length = 10
-    play(env)  # a clip that is over, whose poster is there
-    env.unwrapped.length = 4000
-    env.reset()
+    begin_after(env, tmp_path / "run", lengths)
     with going(env):
-        wait_until(
-            lambda: any(clip.state == "recording" for clip in read_run(tmp_path / "run").clips), "it is recorded"
-        )
         seen = visit(url + place.replace("RUN", run_id(tmp_path / "run")), reduced_motion="no-preference")
         page = seen.page
         now = page.locator(f"{within} video.now")
+        page.locator(within).scroll_into_view_if_needed()
         expect(now).to_have_count(1)
         number = env.unwrapped.number
         wait_until(lambda: frame_shown(now) >= number, f"frame {number} is shown")
@@ -135,8 +145,36 @@ def test_what_is_in_sight_shows_its_picture_of_now(live, visit, tmp_path, where)
         expect(now).to_have_count(1)
         page.evaluate("document.body.style.paddingBottom = '4000px'; scrollTo(0, 3500)")
         expect(now).to_have_count(0)
-        page.evaluate("scrollTo(0, 0)")
+        page.locator(within).scroll_into_view_if_needed()
         number = env.unwrapped.number
         wait_until(lambda: now.count() == 1 and frame_shown(now) >= number, f"frame {number} is shown")
         env.unwrapped.length = env.unwrapped.number + 20
         expect(now).to_have_count(0)  # the clip is over, and its poster is there
+
+
+def test_what_is_recorded_is_seen_beside_what_is_over_and_played_with_it_once_it_is_over_too(live, visit, tmp_path):
+    url, env = live
+    begin_after(env, tmp_path / "run", [10])
+    with going(env):
+        seen = visit(f"{url}/r/{run_id(tmp_path / 'run')}", reduced_motion="no-preference")
+        page = seen.page
+        for episode in (0, 1):
+            page.get_by_label(f"Compare Episode {episode}", exact=True).check()
+        page.get_by_role("button", name="Play 2 side by side").click()
+        now, over = page.locator("#player video.now"), page.locator("#player video:not(.now)")
+        expect(now).to_have_count(1)
+        expect(page.get_by_text("still being recorded")).to_be_hidden()
+        for _ in range(2):
+            number = env.unwrapped.number
+            wait_until(lambda number=number: frame_shown(now) >= number, f"frame {number} is shown")
+        wait_until(lambda: frame_shown(over.first) == 10, "the one that is over was played")
+        seen.shot("compare-now")
+        boxes = [now.bounding_box(), over.first.bounding_box()]
+        assert abs(boxes[0]["height"] - boxes[1]["height"]) < 2
+        page.emulate_media(reduced_motion="reduce")
+        expect(now).to_have_count(0)
+        expect(page.get_by_text("still being recorded")).to_be_visible()
+        env.unwrapped.length = last = env.unwrapped.number + 20
+        expect(page.locator("#player video[src]")).to_have_count(2)
+        page.keyboard.press("End")
+        wait_until(lambda: [frame_shown(video) for video in over.all()] == [10, last], "both show their last frame")

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { endOf, leaderAt, placesOf } from "../../server/offcamd/web/static/alignment.js";
-import { tiling } from "../../server/offcamd/web/static/tiling.js";
+import { byPixel, tiling } from "../../server/offcamd/web/static/tiling.js";
 
 const films = [{ duration: 4, event: 1 }, { duration: 2, event: null }, { duration: 8, event: 5 }];
 const laid = (align) => placesOf(films, align).map((place, at) => ({ ...films[at], ...place }));
@@ -37,4 +37,8 @@ test("pictures are as large as the window lets them be, and on a phone one scrol
     const { columns, height } = tiling(count, 1300, 650, 1.5);
     assert.ok(Math.ceil(count / columns) * (height + 84) <= 650, `${count} clips fit the window`);
   }
+});
+
+test("small pictures are shown by the pixel, and none of which nobody knows how large it is", () => {
+  assert.deepEqual([1, 240, 241, null].map(byPixel), [true, true, false, false]);
 });

@@ -184,6 +184,7 @@ function heard(name, data) {
     if (old.episodes !== data.episodes || JSON.stringify(old.clips) !== JSON.stringify(data.clips)) {
       curves.grown(data);
       stages.grown(data);
+      player.side.grown(data);
     }
     gallery.grown(data);
     follow.grown(data);

@@ -1,12 +1,14 @@
 // Several clips side by side: how they are laid out, and by what they are aligned.
 import { ALIGNMENTS } from "./alignment.js";
 import * as api from "./api.js";
-import { fill, h, segmented, toast } from "./dom.js";
+import { fill, h, say, segmented, toast } from "./dom.js";
 import { whole } from "./format.js";
+import { showNow, showsNow } from "./now.js";
 import { firstDifference, firstReward, overlaid } from "./overlaid.js";
 import { clipsOf, presetsOf } from "./presets.js";
+import { baseOf } from "./runlist.js";
 import { change, state } from "./state.js";
-import { tiling } from "./tiling.js";
+import { byPixel, tiling } from "./tiling.js";
 import { split } from "./view.js";
 
 /**
@@ -26,7 +28,8 @@ export class Compare {
    * @param {HTMLElement} stage holds the figures
    * @param {Sync} sync plays them
    * @param {Traces} traces of their steps on one axis
-   * @param {{run: (id: string) => Run | undefined, runs: () => Run[]}} page
+   * @param {{run: (id: string) => Run | undefined, runs: () => Run[], anew: () => void}} page
+   *   `anew`: load all that is shown once more
    */
   constructor(stage, sync, traces, page) {
     this.stage = stage;
@@ -35,6 +38,8 @@ export class Compare {
     this.page = page;
     /** @type {Map<string, Steps | null>} */
     this.steps = new Map(); // of the clips, by RUN:KEY
+    /** @type {Map<string, HTMLElement>} */
+    this.recorded = new Map(); // the screens of those that are being recorded, by RUN:KEY
     /** @type {From | null} */
     this.from = null;
     this.differ = h("p.differ", { role: "status", hidden: true });
@@ -99,10 +104,44 @@ export class Compare {
   }
 
   /**
+   * Show the picture of now of a clip that is being recorded, in the place of its video, until that is there.
+   * @type {(id: string, screen: HTMLElement, label: HTMLElement) => void}
+   */
+  watch(id, screen, label) {
+    const words = screen.firstElementChild;
+    screen.addEventListener("now", () => {
+      const now = showsNow(screen);
+      const video = screen.querySelector("video");
+      say(label, now ? "newest" : "–");
+      words?.toggleAttribute("hidden", now);
+      video?.classList.toggle("pixels", byPixel(video.videoWidth));
+      this.layOut();
+    });
+    say(label, "–");
+    this.recorded.set(id, screen);
+    showNow(screen, id);
+  }
+
+  /** @param {Run} run that has changed: what it recorded may be over, and have a video */
+  async grown(run) {
+    for (const id of this.recorded.keys()) {
+      const [runId, key] = split(id);
+      if (baseOf(runId) !== baseOf(run.id)) continue;
+      const clip = await api.clip(runId, key).catch(() => null); // which the banner says
+      if (clip && !clip.live && this.recorded.has(id)) {
+        this.page.anew();
+        return;
+      }
+    }
+  }
+
+  /**
    * Something else is shown.
    * @param {HTMLElement} host
    */
   clear(host) {
+    for (const screen of this.recorded.values()) showNow(screen, null);
+    this.recorded.clear();
     this.steps.clear();
     this.from = null;
     this.presets.hidden = this.differ.hidden = true;
@@ -167,7 +206,7 @@ export class Compare {
     const { play } = state();
     const { clientWidth: width, style } = this.stage;
     if (play.length < 2 || !width) return;
-    const ratios = this.sync.tracks.map(({ video }) => video.videoWidth / video.videoHeight).filter(Number.isFinite);
+    const ratios = [...this.stage.querySelectorAll("video")].map((video) => video.videoWidth / video.videoHeight).filter(Number.isFinite);
     const { columns, height } = tiling(play.length, width, window.innerHeight - BESIDE, ratios.length ? Math.max(...ratios) : USUAL_ASPECT);
     style.setProperty("--columns", String(columns));
     style.setProperty("--tall", `${height}px`);

@@ -1,6 +1,7 @@
 // Following a run: the picture of now of what it records, or else its newest clip; and when that has been seen the next.
 import { h, say, toast } from "./dom.js";
 import { playsLive } from "./live.js";
+import { nowOf } from "./runlist.js";
 import { change, state, watch } from "./state.js";
 import { split } from "./view.js";
 
@@ -113,7 +114,7 @@ export class Follow {
  * What is played of a run that is followed: RUN:KEY, or nothing.
  * @param {Run} run
  */
-function newestOf({ id, live, recording_clip: recording, newest_clip: newest }) {
-  const key = playsLive && live && recording ? recording : newest?.key;
-  return key ? `${id}:${key}` : "";
+function newestOf(run) {
+  const { id, newest_clip: newest } = run;
+  return (playsLive && nowOf(run)) || (newest ? `${id}:${newest.key}` : "");
 }

@@ -272,7 +272,7 @@ export class Gallery {
         h("span.muted.steps-said", {}, end && h("span.end", {}, `${end}, `), clip.length === null && clip.frames ? count(clip.frames, "frame") : `${whole(clip.length)} steps`),
         h("span.why.muted", {}, clip.keep_reason === null ? "" : `kept as ${clip.keep_reason}`),
         h("span.seed.muted", {}, clip.seed === null ? "" : `seed ${clip.seed}`),
-        clip.video &&
+        (clip.video || live) &&
           h("label.pick", {}, h("input", { type: "checkbox", "aria-label": `Compare ${title}`, onchange: (event) => this.pick(id, event.currentTarget) }), "Compare"),
         clip.pin?.note && h("span.note-said", {}, clip.pin.note),
       ),

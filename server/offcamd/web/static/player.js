@@ -13,9 +13,10 @@ import { Live, playsLive } from "./live.js";
 import { numberOf } from "./route.js";
 import { address, change, learn, numberOfClip, state } from "./state.js";
 import { beginningOf } from "./steps.js";
-import { saveStill } from "./stills.js";
+import { stillOf } from "./stills.js";
 import { Sync } from "./sync.js";
 import { Outline, tileOf } from "./tiles.js";
+import { byPixel } from "./tiling.js";
 import { Traces } from "./traces.js";
 import { Transport } from "./transport.js";
 import { MOST_CLIPS, nextSpeed, split } from "./view.js";
@@ -28,7 +29,6 @@ import { MOST_CLIPS, nextSpeed, split } from "./view.js";
 
 const LEAP_FRAMES = 10;
 const SHORT_SECONDS = 3; // what is over before one has looked is repeated
-const SMALL_PICTURE = 240; // pixels: such games are drawn by the pixel, and are shown so
 const MOST_POINTS = 1200; // of a trace: about as many as it has pixels
 
 export class Player {
@@ -64,7 +64,7 @@ export class Player {
     this.steps = h("section.traces", { hidden: true, "aria-label": "Steps" });
     this.traces = new Traces(this.steps, { seek: (frame) => this.look(frame), choose: (env) => this.loadSteps(this.shown, env) });
     this.pinning = new Pinning(page.pinned);
-    this.side = new Compare(this.stage, this.sync, this.traces, page);
+    this.side = new Compare(this.stage, this.sync, this.traces, { ...page, anew: () => this.anew(this.shown) });
     this.back = h("a.back", { onclick: (event) => this.leaveBy(event) });
     this.overlay = h("p.overlay", { hidden: true, "aria-hidden": "true" }); // of what the traces say
     this.close = control("close", "Close (Escape)", () => this.leave());
@@ -248,7 +248,8 @@ export class Player {
       if (!several) this.entitle(asked ? episodeTitle(asked) : title, name);
       if (!path) {
         fill(screen, h("p.failed", {}, icon("warning"), noVideo(clip)));
-        fill(words, who, clipFacts(clip, frame, several, asked));
+        if (several && clip.live) this.side.watch(id, screen, frame);
+        fill(words, who, several && clip.live ? recordingFacts(clip, frame) : clipFacts(clip, frame, several, asked));
         return null;
       }
       const url = await api.media(path);
@@ -258,12 +259,12 @@ export class Player {
       video.src = url;
       if (several) video.addEventListener("loadedmetadata", () => this.side.layOut(), { once: true });
       if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
-      video.classList.toggle("pixels", clip.width !== null && clip.width <= SMALL_PICTURE);
+      video.classList.toggle("pixels", byPixel(clip.width));
       if (!several) {
         this.pinning.show(id, clip);
         outline.show(tileOf(clip, (asked ?? clip).env_index));
       }
-      fill(words, who, clipFacts(clip, frame, several, asked), !several && this.pinning.node, h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.ofEpisode(runId, asked ?? clip.episodes[0], clip)));
+      fill(words, who, clipFacts(clip, frame, several, asked), !several && this.pinning.node, h("div.acts", {}, fileOf(clip, path), !several && stillOf(video, clip.name, this), !several && (asked || clip.episodes.length === 1) && this.ofEpisode(runId, asked ?? clip.episodes[0], clip)));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       this.side.offer(id, clip);
@@ -271,6 +272,7 @@ export class Player {
     } catch (error) {
       fill(screen, h("p.failed", {}, icon("warning"), api.wordsOf(error)));
       fill(words);
+      if (this.shown === id) this.entitle("Clip not found", this.page.runName(runId));
       return null;
     }
   }
@@ -287,7 +289,7 @@ export class Player {
     this.entitle(clipTitle(clip), this.page.runName(split(id)[0]));
     fill(this.about, recordingFacts(clip, label));
     video.addEventListener("click", () => this.toggle());
-    video.addEventListener("resize", () => video.classList.toggle("pixels", video.videoWidth <= SMALL_PICTURE));
+    video.addEventListener("resize", () => video.classList.toggle("pixels", byPixel(video.videoWidth)));
     if (!(await live.begin(clip.live ?? ""))) {
       this.anew(id);
       return null;
@@ -339,17 +341,9 @@ export class Player {
       fill(words, episodeFacts(episode), !several && h("div.acts", {}, this.again(runId, episode)));
     } catch (error) {
       api.wordsOf(error); // which the screen says
+      if (this.shown === id) this.entitle("Episode not found", this.page.runName(runId));
     }
     return null;
-  }
-
-  /** @type {(video: HTMLVideoElement, clip: ClipDetail) => HTMLElement} */
-  still(video, clip) {
-    const press = () => {
-      this.sync.pause();
-      saveStill(video, `${clip.name}-frame-${this.sync.frame}.png`, this.overlay.hidden ? "" : this.overlay.textContent);
-    };
-    return h("button.quiet", { type: "button", onclick: press }, icon("film"), "Save this frame");
   }
 
   clear() {

@@ -22,6 +22,12 @@ export const inOrder = (runs) =>
 export const baseOf = (id) => id.split("@")[0];
 
 /**
+ * The clip that a run records at this moment, RUN:KEY; null for none.
+ * @param {Pick<Run, "id" | "live" | "recording_clip">} run
+ */
+export const nowOf = ({ id, live, recording_clip: key }) => (live && key ? `${id}:${key}` : null);
+
+/**
  * The session that an id names; empty for the newest.
  * @param {string} id
  */

@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { fill, h, icon, say } from "./dom.js";
 import { ago, amount, count, isCounted, short, total } from "./format.js";
 import { showNow } from "./now.js";
-import { DOTS } from "./runlist.js";
+import { DOTS, nowOf } from "./runlist.js";
 import { drawSparkline, sparkline } from "./sparkline.js";
 
 /**
@@ -80,8 +80,9 @@ export class RunRow {
   }
 
   /** @param {Run} run whose newest clip's poster is shown, once it is in sight */
-  picture({ id, live, newest_clip: clip, recording_clip: recording }) {
-    showNow(this.poster, live && recording ? `${id}:${recording}` : null);
+  picture(run) {
+    const { id, newest_clip: clip } = run;
+    showNow(this.poster, nowOf(run));
     const wanted = clip?.key ?? "";
     if (wanted === this.shown || !clip) return;
     this.shown = wanted;

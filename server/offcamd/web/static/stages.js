@@ -2,7 +2,10 @@
 import * as api from "./api.js";
 import { fill, h, icon, say, throttle, toast } from "./dom.js";
 import { amount, count, episodeTitle, whole } from "./format.js";
+import { playsLive } from "./live.js";
+import { showNow } from "./now.js";
 import { poster } from "./posters.js";
+import { nowOf } from "./runlist.js";
 import { bestOf, filmed, leadsTo, PICKS, placeOf, rowsOf } from "./stagelist.js";
 import { change, learn, numberOfClip, state } from "./state.js";
 import { Toolbar } from "./toolbar.js";
@@ -48,6 +51,8 @@ export class Stages {
     this.about = h("span.muted");
     this.watch = h("button.primary", { type: "button", onclick: () => this.begin("median") }, icon("play"), "Watch it learn");
     this.sheet = h("div.sheet");
+    this.present = h("span.poster", {}, h("span.blank", {}, icon("play"), "see it now"));
+    this.watchNow = h("button.frame", { type: "button", "aria-label": "See now what is recorded", onclick: () => this.see() }, this.present, h("b", {}, "now"));
     section.append(h("div.gallery-head", {}, h("h2", { id: "stages-title" }, "Stages"), this.about, h("span.push"), this.watch), this.sheet);
     this.sheetKeys = new Toolbar(this.sheet, "Clips of the stages");
     this.way = h("div.way");
@@ -61,7 +66,7 @@ export class Stages {
   show(run) {
     const other = run?.id !== this.run?.id;
     this.run = run;
-    if (other) this.draw();
+    this.draw();
     if (run && (other || !this.known.has(run.id))) this.load(run);
   }
 
@@ -90,8 +95,10 @@ export class Stages {
   draw() {
     const stages = (this.run && this.known.get(this.run.id)) ?? [];
     this.section.hidden = filmed(stages).length < FEWEST;
+    const now = !playsLive || this.section.hidden || !this.run ? null : nowOf(this.run);
+    showNow(this.present, now);
     if (this.section.hidden || !this.run) return;
-    const print = JSON.stringify([this.run.id, stages]);
+    const print = JSON.stringify([this.run.id, stages, now !== null]);
     if (print === this.print) return;
     this.print = print;
     const { length } = stages;
@@ -100,8 +107,8 @@ export class Stages {
     const before = this.cells;
     this.cells = new Map();
     const focused = document.activeElement;
-    const rows = rowsOf(stages).map((pick) => h("tr", {}, h("th", { scope: "row" }, this.rowHead(pick)), stages.map((stage, place) => h("td", {}, this.cell(stage, pick, place, before)))));
-    const head = h("tr", {}, h("td"), stages.map((stage) => h("th", { scope: "col" }, h("span.visually-hidden", {}, "Episodes "), span(stage))));
+    const rows = rowsOf(stages).map((pick) => h("tr", {}, h("th", { scope: "row" }, this.rowHead(pick)), stages.map((stage, place) => h("td", {}, this.cell(stage, pick, place, before))), now !== null && h("td", {}, pick === "median" && this.watchNow)));
+    const head = h("tr", {}, h("td"), stages.map((stage) => h("th", { scope: "col" }, h("span.visually-hidden", {}, "Episodes "), span(stage))), now !== null && h("th", { scope: "col" }, "Now"));
     fill(this.sheet, h("table", {}, h("caption.visually-hidden", {}, "The best, the median and the worst clip of each part, by return"), h("thead", {}, head), h("tbody", {}, rows)));
     if (focused instanceof HTMLElement && focused !== document.activeElement && this.sheet.contains(focused)) focused.focus({ preventScroll: true });
     this.sheetKeys.settle();
@@ -123,6 +130,12 @@ export class Stages {
     const made = before.get(id) ?? h("button.frame", { type: "button", "aria-label": label, title: `${episodeTitle(clip)}, ${count(clip.length, "step")}`, onclick: () => this.open(runId, clip, pick, "") }, h("span.poster", {}, poster(api.clipPath(runId, clip.clip, "poster"))), h("b", {}, amount(clip.return)));
     this.cells.set(id, made);
     return made;
+  }
+
+  /** The picture of now, in the player. */
+  see() {
+    const now = this.run && nowOf(this.run);
+    if (now) change({ play: [now], asked: "", at: null, tour: "" });
   }
 
   // --- one behind the other -----------------------------------------------------------------------------

@@ -1,7 +1,21 @@
 // What a video shows at this moment, as a picture file, with the words that lie over it.
-import { toast } from "./dom.js";
+import { h, icon, toast } from "./dom.js";
+
+/** @import { Sync } from "./sync.js" */
 
 const LEAST_TEXT = 12; // pixels high
+
+/**
+ * A button that saves the frame at which a video stands, or is made to.
+ * @type {(video: HTMLVideoElement, name: string, player: {sync: Sync, overlay: HTMLElement}) => HTMLElement}
+ */
+export function stillOf(video, name, { sync, overlay }) {
+  const press = () => {
+    sync.pause();
+    saveStill(video, `${name}-frame-${sync.frame}.png`, overlay.hidden ? "" : (overlay.textContent ?? ""));
+  };
+  return h("button.quiet", { type: "button", onclick: press }, icon("film"), "Save this frame");
+}
 
 /**
  * Save it as PNG, at the video's own size.
@@ -9,7 +23,7 @@ const LEAST_TEXT = 12; // pixels high
  * @param {string} name of the file
  * @param {string} words over it; empty for none
  */
-export async function saveStill(video, name, words) {
+async function saveStill(video, name, words) {
   if (video.seeking) await new Promise((resolve) => video.addEventListener("seeked", resolve, { once: true }));
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];

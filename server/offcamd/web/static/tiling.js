@@ -4,6 +4,14 @@ const WORDS = 84; // pixels of height below each picture
 const NARROW = 560; // pixels of width, below which one scrolls
 const LEAST = 80; // pixels of a picture's height, below which one scrolls, too
 
+const SMALL = 240; // pixels of a picture's width: such games are drawn by the pixel, and are shown so
+
+/**
+ * Whether each pixel of a picture is to be seen as one, however large it is shown.
+ * @param {number | null} width of the picture in pixels
+ */
+export const byPixel = (width) => width !== null && width <= SMALL;
+
 /**
  * How many pictures stand in a row, and the most that each may be high, so that they are as large as can be.
  * @param {number} count of pictures

@@ -5,6 +5,7 @@ import { arrange, h, say } from "./dom.js";
 import { amount, whole } from "./format.js";
 import { playsLive } from "./live.js";
 import { showNow, showsNow } from "./now.js";
+import { nowOf } from "./runlist.js";
 
 /** @import { Run } from "./api.js" */
 
@@ -102,7 +103,7 @@ class Tile {
    */
   update(run, name, still) {
     say(this.name, name);
-    showNow(this.frame, run.recording_clip && `${this.id}:${run.recording_clip}`);
+    showNow(this.frame, nowOf(run));
     this.latest = run.newest_clip;
     this.tell();
     if (!run.newest_clip) return;
