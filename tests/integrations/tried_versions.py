@@ -38,6 +38,7 @@ PACKAGES = {
     "test_torchrl": "torchrl",
     "test_trackio": "trackio",
     "test_wandb": "wandb",
+    "test_wandb_online": "wandb",
 }
 """The package that each module of tests is for. What is for none, as examples, has no row."""
 

@@ -238,7 +238,7 @@ def refusal(error: BaseException) -> int | None:
         if found is None:
             break
         ways = (getattr(found, "response", None), found)
-        statuses = [getattr(each, name, None) for each in ways for name in ("status_code", "code")]
+        statuses = [getattr(each, name, None) for each in ways for name in ("status_code", "code", "http_status")]
         asked = getattr(found, "get_http_status_code", None)  # MLflow's
         for status in (*statuses, asked() if callable(asked) else None):
             if isinstance(status, int) and status in _REFUSED:

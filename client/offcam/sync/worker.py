@@ -93,7 +93,8 @@ class SyncWorker:
         self._end_known = False  # whether the tracker was told of the session's end by an earlier process
         self._key = make_key(os.environ, os.getuid())
         self._found = index.NOTHING  # what was to be sent at the last look
-        self._in_a_row = 0  # number of failures since something was sent
+        self._in_a_row = 0  # number of failures since something was sent that had not been sent before
+        self._reached = 0  # how many episodes and clips had been sent at the last failure
         self._ended: float | None = None if request.owner else time.monotonic()  # since when the owner is gone
         self._parent = os.getppid()
 
@@ -223,7 +224,8 @@ class SyncWorker:
             after = after_clip(position, found.rows, found.row, gone=gone)
         else:
             after = after_episodes(position, found.batch)
-        self._in_a_row = 0
+        if after.episodes + after.sent_clips > self._reached:  # a sink that is `late` sends some again
+            self._in_a_row = 0
         left = replace(
             found,
             episodes=found.episodes - len(found.batch.episodes),
@@ -269,8 +271,8 @@ class SyncWorker:
 
     def _give_up(self, error: ConfigError) -> ConfigError:
         """Note an error after which trying again is useless. Returns the error."""
-        assert self.sending is not None  # noqa: S101 - begun
-        self._note(self._found, error=str(error)[:LONGEST_ERROR], error_at=time.time())
+        back = self._back()
+        self._note(self._found, error=str(error)[:LONGEST_ERROR], error_at=time.time(), **back)
         return error
 
     def _failed(self, run: RunFacts, error: Exception) -> bool:
@@ -280,8 +282,10 @@ class SyncWorker:
         self._in_a_row += 1
         text = _text(error)
         state = self.sending.state
+        self._reached = max(self._reached, state.sent_episodes + state.sent_clips)
         changes: dict[str, Any] = {"failures": state.failures + 1, "error": text, "error_at": time.time()}
-        self._note(self._found, **changes, **self._certain(state))
+        back = self._back()
+        self._note(self._found, **changes, **back)
         tries = self._request.tries
         given_up = bool(tries) and self._in_a_row >= tries
         if self._request.follow and self._ended is not None and self._request.owner:
@@ -292,6 +296,20 @@ class SyncWorker:
         if not given_up:
             self._wait(seconds)
         return not given_up
+
+    def _back(self) -> dict[str, Any]:
+        """The changed fields of the state where the sink has failed; what is not certain waits to be sent again."""
+        assert self.sending is not None  # noqa: S101 - begun
+        state = self.sending.state
+        if back := self._certain(state):
+            sent, certain = Position.parse(state.position), Position.parse(back["position"])
+            self._found = replace(
+                self._found,
+                episodes=self._found.episodes + sent.episodes - certain.episodes,
+                clips=self._found.clips + sent.sent_clips - certain.sent_clips,
+                since=self._found.since or time.time(),
+            )
+        return back
 
     def _certain(self, state: SyncState) -> dict[str, Any]:
         """The changed fields of a state whose sink is gone: it goes back to what is certain, see `Sink.late`."""

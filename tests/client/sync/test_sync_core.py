@@ -132,6 +132,14 @@ class Answered(Exception):
         self.response = SimpleNamespace(status_code=status)
 
 
+class Asked(Exception):
+    """As W&B has it."""
+
+    def __init__(self, status):
+        super().__init__()
+        self.response = SimpleNamespace(http_status=status)
+
+
 class Stored(Exception):
     """As MLflow has it."""
 
@@ -144,6 +152,8 @@ class Stored(Exception):
     [
         (Answered(401), 401),
         (Answered(403), 403),
+        (Asked(401), 401),
+        (Asked(500), None),
         (Stored(), 403),
         (urllib.error.HTTPError("http://tracker", 403, "Forbidden", None, None), 403),
         (Answered(500), None),

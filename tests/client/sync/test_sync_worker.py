@@ -150,6 +150,29 @@ def test_it_is_given_up_after_so_many_failures_and_the_next_one_goes_on(run, sen
     assert len([batch for batch in sent if batch.clip]) == len(CLIPS)
 
 
+def test_a_late_sink_that_cannot_finish_is_given_up_too_and_all_of_it_waits(run, sent, monkeypatch):
+    def finish(_):
+        raise OSError("half of it is missing")
+
+    monkeypatch.setattr(memory.Tracker, "late", True)
+    monkeypatch.setattr(memory.Tracker, "finish", finish)
+    assert not send(run, tries=2)
+    state = sending(run).state
+    assert (state.failures, state.error) == (2, "OSError: half of it is missing")
+    assert (state.sent_episodes, state.behind_episodes, state.behind_clips) == (0, EPISODES, len(CLIPS))
+    assert state.behind_since is not None
+    assert len([batch for batch in sent if batch.clip]) == 2 * len(CLIPS)
+
+
+def test_what_is_sent_again_is_no_sign_that_a_tracker_is_well(run, sent, monkeypatch):
+    monkeypatch.setattr(memory.Tracker, "late", True)
+    memory.Tracker.to_raise = [None, OSError("away")] * 3
+    assert not send(run, tries=3)
+    assert sending(run).state.failures == 3
+    memory.Tracker.to_raise = [None, OSError("away"), None, None, OSError("away"), None, None, None, OSError("away")]
+    assert send(run, tries=2), "each time it came further"
+
+
 def test_a_video_that_its_rule_let_go_is_passed_over(run, sent):
     (run / CLIPS[1]).unlink()
     assert send(run)
