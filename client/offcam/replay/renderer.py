@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from offcam import logger
 from offcam.replay.audits import told
 from offcam_proto.errors import OffcamError
+from offcam_runs.idle import give_way, hurry
 from offcam_runs.replay.process import start
 from offcam_runs.replay.requests import END, Answer, Follow
 
@@ -138,6 +139,7 @@ class Renderer:
         """
         self._catch_up()
         deadline = None if timeout is None else time.monotonic() + timeout
+        hurried: subprocess.Popen[bytes] | None = None
         while self._videos and self._pid == os.getpid():
             self._go_on()
             process = self._process
@@ -145,7 +147,11 @@ class Renderer:
             if process is None or left <= 0 or not self._videos:
                 break
             assert process.stdout is not None  # noqa: S101 - a pipe
+            if process is not hurried and hurry(process.pid):
+                hurried = process
             select.select([process.stdout], [], [], left)
+        if hurried is not None:
+            give_way(hurried.pid)
         return not self._videos
 
     @property

@@ -19,6 +19,7 @@ from offcam.sync.surroundings import options_of
 from offcam.wrappers import shared_stream
 from offcam_proto.errors import ConfigError, NotARunFolder
 from offcam_runs.discover import is_run
+from offcam_runs.idle import give_way, hurry
 from offcam_runs.sync.process import END, SyncRequest, parse_place, start, with_options
 
 if TYPE_CHECKING:
@@ -56,9 +57,11 @@ class Sync:
         """Wait at most so many seconds until the process ends. Returns whether all was sent. Close an env first."""
         if self.process is None or self._owner != os.getpid():
             return False
+        hurry(self.process.pid)
         try:
             sent = self.process.wait(timeout) == 0
         except subprocess.TimeoutExpired:
+            give_way(self.process.pid)
             return False
         self._say_end()
         return sent

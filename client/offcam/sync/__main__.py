@@ -13,6 +13,7 @@ from typing import Any
 
 from offcam.sync.worker import SyncWorker
 from offcam_proto.errors import ConfigError, OffcamError
+from offcam_runs.idle import give_way
 from offcam_runs.json_text import dumps
 from offcam_runs.sync.process import SyncRequest
 
@@ -25,6 +26,8 @@ def main() -> int:
     try:
         with open(0, "rb", buffering=0, closefd=False) as given:  # nothing is read ahead
             request = SyncRequest.parse(given.readline())
+        if request.follow:  # else the user waits for it
+            give_way()
         worker = SyncWorker(request)
         done = worker.run()
         said: dict[str, Any] = {} if worker.sending is None else worker.sending.as_dict()

@@ -15,6 +15,7 @@ from offcam_proto.errors import ConfigError, NotReplayable
 from offcam_runs.analysis.success import SuccessRule
 from offcam_runs.database import open_to_read
 from offcam_runs.episodes import read_episodes
+from offcam_runs.idle import hurry
 from offcam_runs.journal_reader import living_streams
 from offcam_runs.keep.judge import Facts, Judge
 from offcam_runs.keep.rules import Episode, tests_of
@@ -285,6 +286,7 @@ def _answers(how: Recipe, lines: list[str], progress: Callable[[int], object]) -
     """What the process answers; where it ends before that, why there is no video."""
     with start(how, os.environ) as process:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
+        hurry(process.pid)  # somebody waits for it
         try:
             for line in lines:
                 yield _answer(process, line, progress)
