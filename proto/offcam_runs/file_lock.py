@@ -138,7 +138,7 @@ def held(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            if not _try_flock(file.fileno(), fcntl.LOCK_SH):
+            if not try_flock(file.fileno(), exclusive=False):
                 return True
     except FileNotFoundError:
         return False
@@ -151,19 +151,23 @@ def held(path: Path) -> bool:
 def _lock_against_readers(fd: int) -> bool:
     """Take the lock unless another owner has it; readers, who look at it for a moment, do not count."""
     for _ in range(_CONTENTION_TRIES):
-        if _try_flock(fd, fcntl.LOCK_EX):
+        if try_flock(fd, exclusive=True):
             return True
-        if not _try_flock(fd, fcntl.LOCK_SH):
+        if not try_flock(fd, exclusive=False):
             return False
         fcntl.flock(fd, fcntl.LOCK_UN)
         time.sleep(_PAUSE_SECONDS)
     return False
 
 
-def _try_flock(fd: int, kind: int) -> bool:
-    """Take a lock of a kind (``fcntl.LOCK_EX`` or ``LOCK_SH``) without waiting; whether it was to be had."""
+def try_flock(fd: int, *, exclusive: bool) -> bool:
+    """Take an exclusive lock of an open file, or a shared one, without waiting; whether it was to be had.
+
+    Raises:
+        OSError: with one of `NO_LOCKS`, where the file system has none.
+    """
     try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -83,7 +83,7 @@ def record(
             run folder in it, ``node-<id>``, as the index of a run has one writer. All verbs take the whole folder or
             URL, `offcam.load` takes ``[folder + "/*"]`` or ``[url]``.
         local_limit: with a URL, most bytes of each node's run folder, as ``"20GB"``: the oldest videos that are in
-            object storage are removed on the node. By default all stay.
+            object storage are removed on the node, then the oldest files of steps. By default all stay.
         options: as of `offcam.record`.
 
     Raises:

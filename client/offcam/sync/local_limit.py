@@ -1,14 +1,15 @@
-"""Bounds a run's folder on this host: videos that are in object storage are removed there, the oldest first."""
+"""Bounds a run's folder on this host: videos, and then steps, that are in object storage go, the oldest first."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from offcam.sync.local_steps import evict_steps
 from offcam_proto.errors import ConfigError
 from offcam_proto.limits import MIB
 from offcam_proto.sizes import parse_size
@@ -18,6 +19,7 @@ from offcam_runs.objects.evicted import note_evicted, read_evicted
 from offcam_runs.objects.segments import EndedVideo
 
 if TYPE_CHECKING:
+    from offcam.sync.local_steps import ShippedSteps
     from offcam_runs.objects.store import ObjectStore
 
 MOST_BYTES: Final = 64 * MIB
@@ -34,12 +36,14 @@ class LocalFiles(NamedTuple):
         folder_limit: most bytes that are wanted.
         evicted_clips: clips whose files are in object storage alone.
         evicted_bytes: of those.
+        evicted_steps: files of steps that are in object storage alone.
     """
 
     folder_bytes: int
     folder_limit: int
     evicted_clips: int
     evicted_bytes: int
+    evicted_steps: int
 
 
 class LocalLimit:
@@ -57,13 +61,16 @@ class LocalLimit:
         self._limit = limit
         self._said = False
 
-    def hold(self, shipped: Iterable[tuple[str, EndedVideo]]) -> LocalFiles:
+    def hold(
+        self, shipped: Iterable[tuple[str, EndedVideo]], shipped_steps: Callable[[], Iterable[ShippedSteps]]
+    ) -> LocalFiles:
         """Remove files that are in the storage until the folder is below the limit, or none is left.
 
         A file that the storage has otherwise than it is here is sent again first.
 
         Args:
             shipped: clips' files with their keys, to which a manifest leads, in order of opening.
+            shipped_steps: finds the files of steps that go once no such clip is left, in their order.
 
         Raises:
             ConfigError: the storage refuses it.
@@ -76,6 +83,9 @@ class LocalLimit:
             left = iter(shipped)
             try:
                 while size > self._limit and (gone := self._evict(left, min(size - self._limit, MOST_BYTES))):
+                    size -= gone
+                left_steps = iter(shipped_steps() if size > self._limit else ())
+                while size > self._limit and (gone := self._evict_steps(left_steps, size - self._limit)):
                     size -= gone
             finally:
                 lock.release(remove=True)
@@ -100,6 +110,9 @@ class LocalLimit:
                 if _same(os.lstat(path), facts):  # else the recorder has put another clip's there
                     os.unlink(path)
         return size
+
+    def _evict_steps(self, left: Iterator[ShippedSteps], wanted: int) -> int:
+        return evict_steps(self._folder, self._store, left, min(wanted, MOST_BYTES))
 
     def _seen(self, key: str, video: EndedVideo) -> os.stat_result | None:
         """A file that is final, and that the storage has as it is here; None for any other."""
@@ -130,13 +143,14 @@ class LocalLimit:
             folder_limit=self._limit,
             evicted_clips=len(gone),
             evicted_bytes=sum(video.bytes or 0 for video in gone),
+            evicted_steps=evicted.count_steps(self._store.place.url),
         )
 
     def _say(self, size: int) -> None:
         if size > self._limit and not self._said:
             print(  # noqa: T201 - for `offcam sync`; `offcam status` has the numbers
                 f"offcam: {self._folder} has {size:,} bytes, more than the limit of {self._limit:,}: what is not in "
-                "object storage yet, and files other than final videos, stay; recording goes on",
+                "object storage yet, and what is still written, stay; recording goes on",
                 file=sys.stderr,
             )
         self._said = size > self._limit

@@ -211,23 +211,56 @@ def open_video(folder: str | os.PathLike[str], stream: str, clip: int, url: str 
     return None
 
 
-def fetch_steps(folder: str | os.PathLike[str], stream: str, number: int) -> None:
-    """Bring all of a steps file that there is into a copy. Otherwise as `fetch_video`."""
-    place = _place(folder)
+def fetch_steps(folder: str | os.PathLike[str], stream: str, number: int, end: int) -> Path | None:
+    """Bring all of a steps file that there is into the copy of its run, where it is in object storage.
+
+    Args:
+        folder: of the run.
+        stream: id of the file's stream.
+        number: of the file in the stream.
+        end: up to where it is wanted, in bytes.
+
+    Returns:
+        Its path there; None for any other folder's file that was not evicted.
+
+    Raises:
+        ConfigError: it is refused.
+        RunFolderError: it cannot be reached.
+    """
+    place, copy = _place(folder), Path(folder)
     if place is None:
-        return
-    path = Path(files.path_of(folder, stream, number))
+        url = read_evicted(folder).url_of_steps(stream, number)
+        if url is None:
+            return None
+        place, copy = _copy_of(url)
+        if max((offset + size for _, offset, size in _parts(copy, stream, number)), default=0) < end:
+            copied(place)
+    path = Path(files.path_of(copy, stream, number))
     path.parent.mkdir(exist_ok=True)
     store = ObjectStore(place)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        for key, offset, size in parts_of(Path(folder, fmt.INDEX_NAME), stream, number):
+        for key, offset, size in _parts(copy, stream, number):
             if os.fstat(descriptor).st_size < offset + size:
                 write_all(descriptor, store.get(key), offset)
     except Missing:  # as above
-        return
+        pass
     finally:
         os.close(descriptor)
+    return path
+
+
+def _parts(copy: Path, stream: str, number: int) -> list[tuple[str, int, int]]:
+    """As `parts_of`; none where there is no copy yet."""
+    with suppress(sqlite3.Error):
+        return parts_of(copy / fmt.INDEX_NAME, stream, number)
+    return []
+
+
+def _copy_of(url: str) -> tuple[ObjectPlace, Path]:
+    """The place of a run, and the folder of its copy."""
+    place = ObjectPlace.parse(url)
+    return place, Path(folder_of(place, cache_folder(os.environ)))
 
 
 class _StoredVideo(NamedTuple):
@@ -244,8 +277,7 @@ def _video(folder: str | os.PathLike[str], stream: str, clip: int, url: str | No
         url = url or read_evicted(folder).url_of(stream, clip)
         if url is None:
             return None
-        place = ObjectPlace.parse(url)
-        copy = Path(folder_of(place, cache_folder(os.environ)))
+        place, copy = _copy_of(url)
         if (stream, clip) not in _read_copy(copy / fmt.INDEX_NAME).videos:
             with suppress(Missing):
                 copied(place)

@@ -1,4 +1,4 @@
-"""Videos of a run folder that were removed there, as they are in object storage: ``offcam.evicted.json``.
+"""Videos and steps of a run folder that were removed there, as object storage has them: ``offcam.evicted.json``.
 
 Whoever sends the run writes it, before the files go, and never the index, which is the recorder's.
 """
@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,35 +27,60 @@ MOST_BYTES: Final = 64 << 20
 """Of a file that is read: a larger one is none of ours."""
 
 Spans = tuple[tuple[int, int], ...]
-"""Numbers of clips in order, as the first and the last of each stretch without a gap."""
+"""Numbers in order, as the first and the last of each stretch without a gap."""
+
+Places = Mapping[str, Mapping[str, Spans]]
+"""By the URL of a run's place in object storage, and by stream, numbers of what is there."""
 
 
 @dataclass(frozen=True)
 class Evicted:
-    """Which clips' files are in object storage alone.
+    """Which clips' files and which files of steps are in object storage alone.
 
     Attributes:
-        places: by the URL of the run's place there, and by stream, the numbers of clips.
+        places: of clips.
+        steps: of files of steps.
     """
 
-    places: Mapping[str, Mapping[str, Spans]] = field(default_factory=dict)
+    places: Places = field(default_factory=dict)
+    steps: Places = field(default_factory=dict)
 
     def url_of(self, stream: str, clip: int) -> str | None:
         """The URL of the run that has the file of a clip; None for a clip that was not evicted."""
-        for url, streams in self.places.items():
-            if any(first <= clip <= last for first, last in streams.get(stream, ())):
-                return url
-        return None
+        return _url_of(self.places, stream, clip)
+
+    def url_of_steps(self, stream: str, file: int) -> str | None:
+        """Likewise of one of the stream's files of steps."""
+        return _url_of(self.steps, stream, file)
 
     def with_clips(self, url: str, clips: Iterable[tuple[str, int]]) -> Evicted:
         """The same, and these clips, each by its stream and its number in that."""
-        streams = dict(self.places.get(url, {}))
-        added: dict[str, list[int]] = {}
-        for stream, clip in clips:
-            added.setdefault(stream, []).append(clip)
-        for stream, numbers in added.items():
-            streams[stream] = joined([*streams.get(stream, ()), *((number, number) for number in numbers)])
-        return Evicted({**self.places, url: streams})
+        return replace(self, places=_with(self.places, url, clips))
+
+    def with_steps(self, url: str, numbers: Iterable[tuple[str, int]]) -> Evicted:
+        """Likewise of files of steps."""
+        return replace(self, steps=_with(self.steps, url, numbers))
+
+    def count_steps(self, url: str) -> int:
+        """How many files of steps a place alone has."""
+        return sum(last - first + 1 for spans in self.steps.get(url, {}).values() for first, last in spans)
+
+
+def _url_of(places: Places, stream: str, number: int) -> str | None:
+    for url, streams in places.items():
+        if any(first <= number <= last for first, last in streams.get(stream, ())):
+            return url
+    return None
+
+
+def _with(places: Places, url: str, numbers: Iterable[tuple[str, int]]) -> Places:
+    streams = dict(places.get(url, {}))
+    added: dict[str, list[int]] = {}
+    for stream, number in numbers:
+        added.setdefault(stream, []).append(number)
+    for stream, own in added.items():
+        streams[stream] = joined([*streams.get(stream, ()), *((number, number) for number in own)])
+    return {**places, url: streams}
 
 
 def joined(spans: Iterable[tuple[int, int]]) -> Spans:
@@ -76,8 +101,13 @@ def read_evicted(folder: str | os.PathLike[str]) -> Evicted:
     return Evicted()
 
 
-def note_evicted(folder: str | os.PathLike[str], url: str, clips: Iterable[tuple[str, int]]) -> None:
-    """Note that the files of clips are about to go, as a place has them. It is on the disk when this returns.
+def note_evicted(
+    folder: str | os.PathLike[str],
+    url: str,
+    clips: Iterable[tuple[str, int]] = (),
+    steps: Iterable[tuple[str, int]] = (),
+) -> None:
+    """Note that files of clips, or of steps, are about to go, as a place has them. It is on the disk when this returns.
 
     Of one process at a time: the caller sees to that.
 
@@ -86,8 +116,8 @@ def note_evicted(folder: str | os.PathLike[str], url: str, clips: Iterable[tuple
     """
     file = Path(folder, EVICTED_NAME)
     try:
-        found = _read(Path(folder)).with_clips(url, clips)
-        replace_file(file, dumps({"version": VERSION, "places": found.places}))
+        found = _read(Path(folder)).with_clips(url, clips).with_steps(url, steps)
+        replace_file(file, dumps({"version": VERSION, "places": found.places, "steps": found.steps}))
     except OSError as error:
         raise RunFolderError(
             f"{folder} cannot be written by user id {os.geteuid()} ({error.strerror}), so nothing is removed there: "
@@ -120,9 +150,14 @@ def _parsed(text: bytes) -> Evicted:
         found = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if not isinstance(found, dict) or found.get("version") != VERSION or not isinstance(found.get("places"), dict):
+    kinds = [found.get("places"), found.get("steps", {})] if isinstance(found, dict) else []
+    if not kinds or found.get("version") != VERSION or not all(isinstance(places, dict) for places in kinds):
         raise ValueError(f"it is not of version {VERSION}")
-    return Evicted({_checked_url(url): _checked_streams(streams) for url, streams in found["places"].items()})
+    return Evicted(*map(_checked_places, kinds))
+
+
+def _checked_places(places: dict[str, Any]) -> Places:
+    return {_checked_url(url): _checked_streams(streams) for url, streams in places.items()}
 
 
 def _checked_url(url: str) -> str:
@@ -141,9 +176,9 @@ def _checked_streams(streams: Any) -> dict[str, Spans]:  # noqa: ANN401 - whatev
 
 def _checked_spans(spans: Any) -> Spans:  # noqa: ANN401 - as above
     if not isinstance(spans, list) or not all(map(_is_span, spans)):
-        raise ValueError("a stream has something else than first and last numbers of clips")
+        raise ValueError("a stream has something else than first and last numbers")
     if any(before[1] >= after[0] for before, after in pairwise(spans)):
-        raise ValueError("a stream's numbers of clips are not in order")
+        raise ValueError("a stream's numbers are not in order")
     return tuple((first, last) for first, last in spans)
 
 

@@ -76,6 +76,17 @@ WHERE file IS NOT NULL AND clips.state NOT IN {(fmt.RECORDING, *fmt.HIDDEN_STATE
 """  # noqa: S608 - of our own words
 
 
+# a file is written no more once there is a newer one of its stream, or the stream has ended
+_WRITTEN: Final = """
+SELECT stream, file, max(offset + bytes) FROM step_blocks AS own JOIN streams ON streams.id = stream_id
+WHERE file IS NOT NULL GROUP BY stream_id, file
+HAVING max(own.rowid) <= :last AND (
+    streams.state != :live OR file < (SELECT max(file) FROM step_blocks AS each WHERE each.stream_id = own.stream_id)
+)
+ORDER BY max(own.rowid)
+"""
+
+
 class StepsPart(NamedTuple):
     """Some bytes of a steps file.
 
@@ -108,6 +119,20 @@ class EndedVideo(NamedTuple):
     file: str
     bytes: int | None
     settled: bool
+
+
+class WrittenSteps(NamedTuple):
+    """A file of steps to which nothing is added any more, unless its stream is opened again.
+
+    Attributes:
+        stream: id of its stream.
+        file: its number in the stream.
+        end: its size, by the index.
+    """
+
+    stream: str
+    file: int
+    end: int
 
 
 class Reach(NamedTuple):
@@ -145,6 +170,16 @@ def next_tail(index: sqlite3.Connection, after: Reach) -> tuple[Reach, list[Step
         last_block, size = row, size + length
     parts = [StepsPart(*of, begin, end - begin) for of, (begin, end) in spans.items()]
     return Reach(int(last_id), int(last_block)), parts
+
+
+def written_steps(index: sqlite3.Connection, last_block: int) -> list[WrittenSteps]:
+    """The files of steps that are written no more and whose blocks are all in tails, by when they were written.
+
+    Args:
+        index: the run's.
+        last_block: up to which row id of ``step_blocks`` blocks are in tails.
+    """
+    return [WrittenSteps(*row) for row in index.execute(_WRITTEN, {"last": last_block, "live": fmt.LIVE})]
 
 
 def to_merge(tails: Sequence[str], sizes: Mapping[str, int]) -> tuple[int, int] | None:
@@ -292,6 +327,13 @@ def parts_of(file: Path, stream: str, number: int) -> list[tuple[str, int, int]]
     query = "SELECT key, offset, bytes FROM parts WHERE stream = :stream AND file = :file ORDER BY offset, bytes"
     with closing(connect(file, "ro", unlocked=False)) as index:
         return list(index.execute(query, {"stream": stream, "file": number}))
+
+
+def all_parts(tail: Path) -> list[tuple[str, StepsPart]]:
+    """The bytes of steps that a tail tells of, each with its key."""
+    with closing(connect(tail, "ro", unlocked=False)) as index:
+        rows = index.execute("SELECT key, stream, file, offset, bytes FROM parts ORDER BY stream, file, offset, bytes")
+        return [(key, StepsPart(*part)) for key, *part in rows]
 
 
 def put_together(index: Path, head: Path, name: str, tails: Sequence[Path], *, anew: bool = False) -> None:

@@ -152,7 +152,7 @@ class ObjectStore:
         try:
             with self._explained(key):
                 found = self._objects.head(key)
-                if found["size"] != os.fstat(file.fileno()).st_size:
+                if found["size"] != file.seek(0, os.SEEK_END):
                     return False
                 if str(found.get("e_tag")).strip('"') in md5_tags(file):
                     return True

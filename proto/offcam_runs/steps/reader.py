@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offcam_proto.errors import ConfigError, RemoteProtocolError
+from offcam_proto.errors import ConfigError, RemoteProtocolError, RunFolderError
 from offcam_proto.records import StepRecord
 from offcam_runs.objects.copies import fetch_steps, original
 from offcam_runs.steps import files
@@ -37,7 +38,8 @@ class StepReader:
     def __init__(self, database: sqlite3.Connection, folder: str | os.PathLike[str]) -> None:
         self._db = database
         self._folder = folder
-        self._fetched: set[tuple[str, int]] | None = set() if original(folder) else None
+        self._is_copy = original(folder) is not None
+        self._fetched: dict[tuple[str, int], str] = {}  # paths of files that came from object storage
 
     def episode(self, key: int, kind: int, env_index: int, episode: int) -> Steps:
         """The rows of an episode; none where no row of it is there.
@@ -112,17 +114,19 @@ class StepReader:
                 yield Gap(place.first_row, place.rows, record)
 
     def record(self, place: Place) -> StepRecord | str:
-        """The record in a block, or what is wrong with it, for people. ConfigError where Zstandard is not installed."""
+        """The record in a block, or what is wrong with it, for people.
+
+        Raises:
+            ConfigError: Zstandard is not installed, or object storage refuses its file, which that alone has.
+            RunFolderError: that cannot be reached.
+        """
         if place.file is None:
             return pending_record(self._db, place) or "its journal has no such record"
-        if self._fetched is not None and (place.stream, place.file) not in self._fetched:
-            fetch_steps(self._folder, place.stream, place.file)
-            self._fetched.add((place.stream, place.file))
         path = files.path_of(self._folder, place.stream, place.file)
         name = os.path.join(files.FOLDER, os.path.basename(path))
         try:
-            record = unpack(files.read_block(path, place.offset, place.bytes, place.seq))
-        except ConfigError:
+            record = unpack(self._block(path, place.file, place))
+        except (ConfigError, RunFolderError):  # of object storage
             raise
         except FileNotFoundError:
             return f"{name} is not there"
@@ -138,6 +142,18 @@ class StepReader:
         ):
             return f"{name} has other rows there than the index says"
         return record
+
+    def _block(self, path: str, number: int, place: Place) -> bytes:
+        """The block at a place, from the file of that number at a path, or from object storage."""
+        block = (place.offset, place.bytes, place.seq)
+        file = (place.stream, number)
+        if file not in self._fetched:
+            if not self._is_copy:
+                with suppress(FileNotFoundError):  # that alone may have it
+                    return files.read_block(path, *block)
+            fetched = fetch_steps(self._folder, *file, place.offset + place.bytes)
+            self._fetched[file] = os.fspath(fetched or path)
+        return files.read_block(self._fetched[file], *block)
 
     def _lost(
         self, blocks: list[Place], own: list[Place], known: list[Gap], found: _Found, env_index: int

@@ -55,6 +55,7 @@ class SyncState:
         folder_limit: that limit; 0 for none.
         evicted_clips: how many clips' files were removed there, as they were sent.
         evicted_bytes: bytes of those.
+        evicted_steps: how many files of steps were removed there, as they were sent.
         over: whether the session was over and all of it was sent.
         pid: of the process that wrote the file.
         updated: when that was, in seconds since the epoch.
@@ -82,6 +83,7 @@ class SyncState:
     folder_limit: int = 0
     evicted_clips: int = 0
     evicted_bytes: int = 0
+    evicted_steps: int = 0
     over: bool = False
     pid: int = 0
     updated: float = 0.0
@@ -127,7 +129,7 @@ class Sending:
             **{name: getattr(state, name) for name in ("failures", "error", "error_at")},
             **{
                 name: getattr(state, name)
-                for name in ("folder_bytes", "folder_limit", "evicted_clips", "evicted_bytes")
+                for name in ("folder_bytes", "folder_limit", "evicted_clips", "evicted_bytes", "evicted_steps")
             },
             "over": state.over,
             "working": self.working,

@@ -38,7 +38,7 @@ def sync(
         Optional[str],
         typer.Option(
             help="Of object storage: most bytes of a run's folder, as 20GB. The oldest videos that are there for "
-            "certain are removed here.",
+            "certain are removed here, and then the oldest files of steps.",
             metavar="<size>",
             show_default=False,
         ),
@@ -99,9 +99,10 @@ def _all_sent(said: dict[str, Any]) -> bool:
 def _show(said: dict[str, Any]) -> None:
     sent = f"{counted(said['sent_episodes'], 'episode')} and {counted(said['sent_clips'], 'video')}"
     typer.echo(printable(f"{said['where'] or said['tracker']}: {sent}"))
-    if said["evicted_clips"]:
+    if said["evicted_clips"] + said["evicted_steps"]:
         gone = f"{counted(said['evicted_clips'], 'video')} ({size(said['evicted_bytes'])})"
-        typer.echo(f"  {gone} evicted here; the folder has {size(said['folder_bytes'])}")
+        steps = f" and {counted(said['evicted_steps'], 'file')} of steps" if said["evicted_steps"] else ""
+        typer.echo(f"  {gone}{steps} evicted here; the folder has {size(said['folder_bytes'])}")
     if not _all_sent(said):
         left = f"{counted(said['behind_episodes'], 'episode')} and {counted(said['behind_clips'], 'video')}"
         typer.echo(printable(f"  {left} are not sent: {said['error']}"))

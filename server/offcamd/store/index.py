@@ -166,15 +166,14 @@ class RunIndex:
         with self.transaction():
             self.keeping.enter(other.keeping.rules())
             for stream in streams:
-                self._take_over(other, stream.hex())
+                self._take_over(other, stream)
 
-    def _take_over(self, other: RunIndex, stream: str) -> None:
-        own = {"stream": stream}
+    def _take_over(self, other: RunIndex, stream: bytes) -> None:
+        own = {"stream": stream.hex()}
         self._inherit(other, "streams", own)
-        self._db.execute(sql.GO_ON, {**own, "last_seq": other._stream(bytes.fromhex(stream))[1], "live": fmt.LIVE})
-        key, _ = self._stream(bytes.fromhex(stream))
+        self._db.execute(sql.GO_ON, {**own, "last_seq": other._stream(stream)[1], "live": fmt.LIVE})
         for table in sql.OF_STREAMS:
-            self._inherit(other, table, own, stream_id=key)
+            self._inherit(other, table, own, stream_id=self._stream(stream)[0])
 
     def _inherit(self, other: RunIndex, table: str, stream: dict[str, str], **changed: object) -> None:
         rows = other._db.execute(sql.rows_of_stream(table), stream)
@@ -280,6 +279,7 @@ class RunIndex:
         with self.transaction():
             key, _ = self._stream(stream)
             self.keeping.settle(key)
+            self.steps.settle(key)
             state = fmt.LOST if lost else fmt.CLOSED
             self._db.execute(sql.END_STREAM, {"state": state, "ended": ended or time.time(), "stream_id": key})
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from offcam_proto.errors import RunFolderError
+from offcam_proto.host import NO_LOCKS
 from offcam_proto.limits import MIB
+from offcam_runs.file_lock import try_flock
 from offcam_runs.filesystem import write_all
 from offcam_runs.format import STEP_DROP_REASONS
 from offcam_runs.steps import files
@@ -151,6 +153,11 @@ class StepFiles:
         del self._made[mark:]
         self._bytes = None
 
+    def settle(self, key: int) -> None:
+        """Close the file of a stream, by its row id, that has ended: who has it in object storage may remove it now."""
+        if file := self._files.pop(key, None):
+            os.close(file.descriptor)
+
     def close(self) -> None:
         """Close all files."""
         while self._files:
@@ -214,6 +221,7 @@ class StepFiles:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                 self._made.append(path)
                 try:
+                    _hold(descriptor)
                     write_all(descriptor, files.MAGIC, 0)
                 except OSError:
                     os.close(descriptor)
@@ -225,14 +233,15 @@ class StepFiles:
                 return _File(number, path, descriptor, len(files.MAGIC))
 
     def _reopened(self, stream: str, number: int, end: int) -> _File | None:
-        """Open a file that was written before; None if it is gone, or lacks what the index has of it."""
+        """Open a file that was written before; None if it is gone or about to, or lacks what the index has of it."""
         path = Path(files.path_of(self._folder, stream, number))
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            whole = os.fstat(descriptor).st_size >= end and os.pread(descriptor, len(files.MAGIC), 0) == files.MAGIC
+            whole = _hold(descriptor) and os.fstat(descriptor).st_size >= end
+            whole = whole and os.pread(descriptor, len(files.MAGIC), 0) == files.MAGIC
             if whole:
                 os.ftruncate(descriptor, end)
                 return _File(number, path, descriptor, end)
@@ -240,6 +249,16 @@ class StepFiles:
             whole = False
         os.close(descriptor)
         return None
+
+
+def _hold(descriptor: int) -> bool:
+    """Keep a file from being removed while it is open. Returns whether it can be kept: not if somebody is about to."""
+    try:
+        return try_flock(descriptor, exclusive=False)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return True  # nobody can lock it to remove it
 
 
 def _sync(folder: Path) -> None:

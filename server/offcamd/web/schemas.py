@@ -110,6 +110,7 @@ _SYNC = object_of(
     folder_limit=INTEGER,
     evicted_clips=INTEGER,
     evicted_bytes=INTEGER,
+    evicted_steps=INTEGER,
     over=FLAG,
     working=FLAG,
 )

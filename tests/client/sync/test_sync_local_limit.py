@@ -178,6 +178,8 @@ def test_a_note_of_another_program_is_left_and_nothing_goes(run, url, monkeypatc
 
 SPANS = ("5", "[5]", "[[1]]", "[[2, 1]]", "[[3, 4], [1, 2]]", '[["0", "1"]]')
 TEXTS = (
+    '{"version": 1, "places": {}, "steps": 5}',
+    '{"version": 1, "places": {}, "steps": {"s3://b/r": {"a": [5]}}}',
     "",
     "[]",
     "{}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from contextlib import contextmanager, suppress
@@ -148,6 +149,21 @@ def test_a_large_file_is_followed_by_another(steps, monkeypatch):
     assert on_disk(steps) == [f"{A.hex()}-{place}.steps" for place in range(len(on_disk(steps)))]
     assert len(on_disk(steps)) > 2
     assert numbers(steps, 9) == [[4 * number + row for row in range(4)] for number in range(9)]
+
+
+def test_a_file_that_somebody_is_about_to_remove_is_followed_by_another(steps):
+    """As by a sender, once object storage has it: it holds a lock, and whoever has a file open holds one against it."""
+    steps.apply(A, 1, packed(episodes(0)))
+    steps.close_stream(A)
+    (name,) = on_disk(steps)
+    with (steps.folder / files.FOLDER / name).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody has it open any more
+        steps.open_stream(stream(), PEER)
+        steps.apply(A, 2, packed(episodes(1)))
+    assert on_disk(steps) == [name, name.replace("-0.", "-1.")]
+    with (steps.folder / files.FOLDER / on_disk(steps)[1]).open("rb") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert numbers(steps, 2) == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_a_link_in_place_of_the_folder_is_not_followed(steps, tmp_path):

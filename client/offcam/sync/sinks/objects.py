@@ -40,6 +40,7 @@ from offcam_runs.steps import files
 if TYPE_CHECKING:
     from offcam.sync.core import Batch, ClipSent
     from offcam.sync.index import RunFacts
+    from offcam.sync.local_steps import ShippedSteps
 
 LEAST_PAUSE: Final = 5.0
 """Seconds between two manifests, at first."""
@@ -61,7 +62,7 @@ class Tracker(Sink):
     late: ClassVar[bool] = True
     options: ClassVar[Mapping[str, str]] = {
         "url": "where to, as s3://bucket/runs/{name}; {name} and {host} stand for the folder's and this host's name",
-        "local_limit": "most bytes of the run's folder, as 20GB: the oldest videos that are there are removed here",
+        "local_limit": "most bytes of the run's folder, as 20GB: the oldest videos that are there go here, then steps",
     }
 
     @classmethod
@@ -80,6 +81,7 @@ class Tracker(Sink):
         self._store = ObjectStore(place, make=True)
         self._began = time.monotonic()
         self._sizes = dict[str, int]()  # of segments, by their keys, as far as they are known
+        self._parts = dict[str, list[tuple[str, StepsPart]]]()  # by tails' keys, what those that were fetched tell of
         self._next = 0.0  # when the next manifest may be written
         limit = check_limit(options.get("local_limit"))
         self._limit = None if limit is None else LocalLimit(run.folder, self._store, limit)
@@ -164,12 +166,30 @@ class Tracker(Sink):
         self._commit(replace(before, head=segment_key(data), last_id=reach.last_id, last_block=reach.last_block), data)
         for key in set(known.tails) - set(tails):
             self._store.remove(key)
+            self._parts.pop(key, None)
         self._head = Head(before.run, "", tails, {(each.stream, each.clip): (each.file, key) for key, each in now})
         for key in {key for _, key in known.videos.values()} - {key for key, _ in now}:
             self._store.remove(key)  # its clip was let go, or replaced
         if self._limit is not None:
-            self.local = self._limit.hold(now)
+            self.local = self._limit.hold(now, self._shipped_steps)
         return whole and not later
+
+    def _shipped_steps(self) -> list[ShippedSteps]:
+        """The files of steps that are written no more and are in tails, with their parts there, the oldest first."""
+        with open_committed(self.run.folder) as index:
+            written = segments.written_steps(index, self._manifest.last_block)
+        there = dict[tuple[str, int], list[tuple[str, StepsPart]]]()
+        for key in self._head.tails if written else ():
+            for part_key, part in self._parts_in(key):
+                there.setdefault((part.stream, part.file), []).append((part_key, part))
+        return [(each, there.get((each.stream, each.file), [])) for each in written]
+
+    def _parts_in(self, tail: str) -> list[tuple[str, StepsPart]]:
+        """The bytes of steps that a tail there tells of, which is fetched once."""
+        if tail not in self._parts:
+            with tempfile.TemporaryDirectory(prefix="offcam-") as scratch:
+                self._parts[tail] = segments.all_parts(fetch_segment(self._store, tail, Path(scratch, "tail")))
+        return self._parts[tail]
 
     def _put_tail(self, key: str, data: bytes) -> None:
         self._store.put(key, data)
