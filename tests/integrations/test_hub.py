@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import hub as stand_in
 import pytest
 import tqdm
-from huggingface_hub import close_session, constants
+from huggingface_hub import ModelCard, close_session, constants
 from syncing import EPISODES, EVERY, send_again, train, wait_sent
 
 import commandline
@@ -71,6 +71,19 @@ def test_what_the_repository_has_of_its_owner_is_left_alone(tmp_path, hub):
     assert (hub.files["README.md"], hub.files["model.zip"]) == (b"mine", b"weights")
     names = [*(f"rl-video-episode-{number}.mp4" for number in range(3)), "README.md", "episodes.csv"]
     assert hub.commits == [sorted(f"videos/ppo/{name}" for name in names)]
+
+
+def test_a_model_s_own_card_has_its_return_and_beside_it_is_the_newest_video(tmp_path, hub):
+    run = make_run(tmp_path / "run", 3, 1, video=make_video(tmp_path / "video.mp4"))
+    assert offcam.sync(run, "hub", repo="me/agents", type="model").wait()
+    (result,) = ModelCard(hub.files["README.md"].decode()).data.eval_results
+    assert (result.task_type, result.dataset_name, result.metric_type) == (
+        "reinforcement-learning", "CartPole-v1", "mean_reward",
+    )  # fmt: skip
+    returns = offcam.load(run).episodes.return_
+    mean, _, std = result.metric_value.partition(" +/- ")
+    assert [float(mean), float(std)] == pytest.approx([returns.mean(), returns.std(ddof=1)], abs=0.005)
+    assert hub.files["replay.mp4"] == (run / "rl-video-episode-2.mp4").read_bytes()
 
 
 def test_a_commit_that_is_refused_is_made_by_the_next_one(tmp_path, hub):

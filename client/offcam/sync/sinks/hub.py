@@ -12,15 +12,16 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCardData
 from huggingface_hub.utils import disable_progress_bars
 
 from offcam.sync.sinks.remote import Remote
 from offcam_proto.errors import ConfigError
-from offcam_runs.run import HEADS, cells, read_run
+from offcam_runs.run import HEADS, SCORE_EPISODES, cells, read_run
 
 if TYPE_CHECKING:
     from offcam.sync.core import Batch
+    from offcam_runs.run import Run
 
 BETWEEN_SECONDS: Final = 120.0
 """Least pause between two commits, as the Hub takes only so many an hour, and each stays in the history."""
@@ -65,6 +66,7 @@ class Tracker(Remote):
             raise ConfigError(f"{self._folder!r} is no folder in a repository")
         self._videos: dict[str, str] = {}  # by path in the repository, the files that wait for a commit
         self._bytes = 0  # size of these files
+        self._newest = ""  # the last video's file
         self._episodes = False  # whether there are episodes that are not committed
         self._committed = self._tabled = time.monotonic()
         disable_progress_bars()
@@ -79,6 +81,7 @@ class Tracker(Remote):
         if (clip := batch.clip) is not None:
             self._videos[f"{self._folder}/{clip.name}.mp4"] = clip.path
             self._bytes += os.path.getsize(clip.path)
+            self._newest = clip.path
         now = time.monotonic()
         full = len(self._videos) >= MOST_FILES or self._bytes >= MOST_BYTES
         if full or now - self._committed >= BETWEEN_SECONDS:
@@ -86,14 +89,16 @@ class Tracker(Remote):
         return {}
 
     def finish(self) -> None:
-        """Commit what is left."""
-        self._commit(table=True)
+        """Commit what is left, and what the repository has of its own."""
+        self._commit(table=True, end=True)
 
-    def _commit(self, *, table: bool) -> None:
+    def _commit(self, *, table: bool, end: bool = False) -> None:
         # without videos that their rule has let go meanwhile
         files: dict[str, str | bytes] = {name: path for name, path in self._videos.items() if os.path.exists(path)}
         if table and self._episodes:
             files |= self._table()
+        if end if self._kind == "model" else table and self._episodes:
+            files |= self._own()
         if files:
             operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
             self._api.create_commit(
@@ -105,7 +110,7 @@ class Tracker(Remote):
             self._episodes, self._tabled = False, self._committed
 
     def _table(self) -> dict[str, str | bytes]:
-        """Files by path: the table of episodes, the run's card, and the repository's own card if it has none."""
+        """Files by path: the table of episodes, and the run's card."""
         run = read_run(self.run.folder, self.run.session)
         text = io.StringIO()
         columns = run.columns(label=self.run.name)
@@ -117,21 +122,41 @@ class Tracker(Remote):
         card = (
             f"# {name}\n\n| | |\n|---|---|\n{rows}\n\n`episodes.csv` has an episode a row, as `offcam export` does.\n"
         )
-        files: dict[str, str | bytes] = {
-            f"{self._folder}/episodes.csv": text.getvalue().encode(),
-            f"{self._folder}/README.md": card.encode(),
-        }
-        if not self._api.file_exists(self._repo, "README.md", repo_type=self._kind):
-            files["README.md"] = _CARD.encode()
-        return files
+        return {f"{self._folder}/episodes.csv": text.getvalue().encode(), f"{self._folder}/README.md": card.encode()}
+
+    def _own(self) -> dict[str, str | bytes]:
+        """The repository's own card, if it has none: a model's with its return, and beside it the newest video."""
+        if self._api.file_exists(self._repo, "README.md", repo_type=self._kind):
+            return {}
+        data = ModelCardData(tags=["reinforcement-learning", "offcam"])
+        files: dict[str, str | bytes] = {}
+        if self._kind == "model":
+            data.model_name = self._repo.rpartition("/")[2]
+            data.eval_results = _results(read_run(self.run.folder, self.run.session))
+            if os.path.exists(self._newest):
+                files["replay.mp4"] = self._newest  # the name by which the Hub shows it
+        return {**files, "README.md": f"---\n{data.to_yaml()}\n---\n{_CARD}".encode()}
 
 
-_CARD: Final = """---
-tags:
-- reinforcement-learning
-- offcam
----
+def _results(run: Run) -> list[EvalResult] | None:
+    """The return that the Hub ranks a model by; None where there is none, or it would be of several envs."""
+    recent = run.episodes[-SCORE_EPISODES:].summary(intervals=False)
+    if not recent.count or len(run.env_ids) != 1:
+        return None
+    (env_id,) = run.env_ids
+    return [
+        EvalResult(
+            task_type="reinforcement-learning",
+            dataset_type=env_id,
+            dataset_name=env_id,
+            metric_type="mean_reward",
+            metric_name=f"mean return of the last {recent.count} episodes",
+            metric_value=f"{recent.mean:.2f} +/- {recent.std:.2f}",
+        )
+    ]
 
+
+_CARD: Final = """
 # Recorded agents
 
 Each folder is a run: its videos, its episodes, and a card with its numbers.
