@@ -117,6 +117,8 @@ def test_a_limit_for_the_disk_is_held_and_what_went_is_read_from_there(tmp_path,
     run = grow(tmp_path / "run", 0, 3, video)
     assert send(run, f"objects:url={place}/run,local_limit=1")
     assert not list(run.glob("*.mp4"))
+    assert not list(run.glob("steps/*"))
+    assert all(offcam.load(run).steps(number).complete for number in range(3))
     for clip in offcam.load(run).clips:
         assert clip.evicted == f"{place}/run"
         with clip.open() as file:
