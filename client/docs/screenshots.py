@@ -32,8 +32,14 @@ WINDOWS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
 }
 QUALITY = 80
-SECONDS = 4
-"""How long a screen is given until it is as one sees it."""
+SECONDS = 2
+"""How long a screen is given until it is as one sees it, once its pictures are there."""
+THERE = """() => [...document.querySelectorAll("img, video")].every((each) => {
+    const box = each.getBoundingClientRect();
+    const seen = box.width && box.bottom > 0 && box.top < innerHeight && each.getAttribute("src");
+    return !seen || each.complete || each.readyState > 1;
+})"""
+"""Whether the pictures in sight are there."""
 AGENTS = {"careful": 0.9, "hasty": 0.5}
 """How well each of them balances in the end: the share of steps that it thinks about."""
 
@@ -93,6 +99,8 @@ def shoot(browser: Browser, url: str) -> None:
             page = context.new_page()
             for name, address in screens(url, page).items():
                 page.goto(address)
+                page.wait_for_timeout(SECONDS * 1000)
+                page.wait_for_function(THERE)
                 page.wait_for_timeout(SECONDS * 1000)
                 write(page.screenshot(), IMAGES / f"{name}-{window}-{scheme}.webp")
             context.close()
