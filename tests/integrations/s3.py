@@ -14,6 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BUCKET = "recordings"
 FORBIDDEN = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
@@ -49,6 +50,17 @@ class S3:
         """The keys of the bucket's objects."""
         objects = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[BUCKET].keys
         return sorted(key for key in objects if key.startswith(below))
+
+    def surroundings(self, folder: Path) -> dict[str, str]:
+        """The variables by which it is found, with a cache and a state of the test's own."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "a_key",
+            "AWS_SECRET_ACCESS_KEY": "of_the_test",
+            "AWS_REGION": "us-east-1",
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "XDG_STATE_HOME": str(folder / "state"),
+        }
 
     def close(self) -> None:
         self._server.shutdown()

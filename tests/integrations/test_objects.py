@@ -38,12 +38,8 @@ THERE = TO.format(name="run")
 @pytest.fixture
 def s3(tmp_path, monkeypatch):
     with stand_in.running() as found:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a_key")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of_the_test")
-        monkeypatch.setenv("AWS_REGION", "us-east-1")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        for name, value in found.surroundings(tmp_path).items():
+            monkeypatch.setenv(name, value)
         yield found
 
 

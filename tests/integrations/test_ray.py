@@ -10,7 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import s3
 
+import commandline
+import fetching
 import films
 import offcam
 from offcam_proto.errors import ConfigError
@@ -24,7 +27,9 @@ pytestmark = pytest.mark.integrations
 WORKERS, EPISODES, DEATHS, SEED = map(int, os.environ.get("OFFCAM_TEST_RAY", "6 120 3 1").split())
 
 
-def test_workers_of_three_nodes_while_actors_daemons_workers_and_a_node_die(tmp_path, runtime, offcam_command):
+def test_workers_of_three_nodes_while_actors_daemons_workers_and_a_node_die(
+    tmp_path, runtime, offcam_command, monkeypatch
+):
     folder, played = tmp_path / "runs", tmp_path / "played"
     played.mkdir()
     script = Path(__file__).with_name("ray_cluster.py")
@@ -44,7 +49,7 @@ def test_workers_of_three_nodes_while_actors_daemons_workers_and_a_node_die(tmp_
     killed = {int(who.removeprefix("worker ")) for who in told["died"] if who.startswith("worker ")}
     of_the_node, cut = set(range(2, WORKERS, 3)), {number for number, where in finished.items() if not where}
     assert of_the_node <= cut <= killed | of_the_node  # who was killed may have been at the end already
-    total = 0
+    total: Counter[Path] = Counter()
     for number, where in finished.items():
         run = folder / f"node-{told['nodes'][number % 3][:12]}"
         assert where in ("", str(run))
@@ -53,10 +58,36 @@ def test_workers_of_three_nodes_while_actors_daemons_workers_and_a_node_die(tmp_
         expected = {int(episode): float(total) for episode, total in lines}
         assert len(stored) - len(expected) in ((0,) if where else (0, 1))  # one may have ended untold
         assert expected.items() <= stored.items()
-        total += len(stored)
-    print(f"{total} episodes, each once; died: {', '.join(told['died'])}, a node")
+        total[run] += len(stored)
+    print(f"{total.total()} episodes, each once; died: {', '.join(told['died'])}, a node")
     for run in folder.iterdir():
         films.check(run)
+    with s3.running() as storage:
+        for name, value in storage.surroundings(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        url = f"s3://{s3.BUCKET}/ppo"
+        for run in total:
+            done = offcam_command("sync", str(run), "--to", f"{url}/{run.name}")
+            assert done.returncode == 0, done.stderr
+        assert on_one_page(url) == {
+            run.name: (count, len(offcam.load(run, session="all").clips)) for run, count in total.items()
+        }
+
+
+def on_one_page(url):
+    """Of each run that the page over object storage shows, how many episodes and clips it has; a clip of each plays."""
+    found = {}
+    with subprocess.Popen([*commandline.COMMAND, "view", url, "--json"], stdout=subprocess.PIPE, text=True) as page:
+        try:
+            api = json.loads(page.stdout.readline())["url"] + "/api/runs"
+            for run in fetching.fetch(f"{api}?session=all").json()["runs"]:
+                clips = fetching.fetch(f"{api}/{run['id']}/clips?session=all&limit=1000").json()
+                video = fetching.fetch(f"{api}/{run['id']}/clips/{clips['clips'][0]['key']}/video")
+                assert (video.status_code, video.content[4:8]) == (200, b"ftyp")
+                found[run["title"]] = run["episodes"], clips["total"]
+        finally:
+            page.terminate()
+    return found
 
 
 def stored_of(run, worker):
