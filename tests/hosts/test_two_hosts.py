@@ -13,6 +13,7 @@ from twohosts import Host, problem, two_hosts
 
 import offcam
 from offcam_runs.discover import is_run
+from offcam_runs.sync.state import read_all
 from offcamd.security.key_store import KeyStore
 from offcamd.security.keys import new_pair
 from waiting import wait_until
@@ -113,3 +114,4 @@ def test_a_hub_of_another_host_has_all(hosts, embedded, tmp_path):
         run = str(tmp_path / "run")
         assert played_with_the_cable_out_for_a_while(root, here, run, reach["url"], **environment) == "True"
         wait_until(lambda: stored(root) == ALL, "the hub has all")
+        wait_until(lambda: not any(each.working for each in read_all(Path(run))), "the sender has taken its leave")
