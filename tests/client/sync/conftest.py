@@ -1,4 +1,4 @@
-"""A state of its own for each test, a tracker of another package, and a place in an object store."""
+"""A state of its own for each test, a tracker of another package or in memory, and a place in an object store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pytest
 
 from made import make_video
 from moody import MoodyTracker, plug
+from offcam.sync import worker
+from offcam.sync.sinks import memory
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +39,12 @@ def url(tmp_path):
 @pytest.fixture
 def video(tmp_path):
     return make_video(tmp_path / "video.mp4")
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What the sink in memory is sent."""
+    monkeypatch.setattr(memory.Tracker, "sent", [])
+    monkeypatch.setattr(memory.Tracker, "to_raise", [])
+    monkeypatch.setattr(worker, "wait_seconds", lambda failures, spread: 0.0)
+    return memory.Tracker.sent

@@ -44,15 +44,6 @@ def run(tmp_path):
     return make_run(tmp_path / "run", EPISODES, EVERY, video=make_video(tmp_path / "video.mp4"))
 
 
-@pytest.fixture
-def sent(monkeypatch):
-    """What the sink in memory is sent."""
-    monkeypatch.setattr(memory.Tracker, "sent", [])
-    monkeypatch.setattr(memory.Tracker, "to_raise", [])
-    monkeypatch.setattr(worker, "wait_seconds", lambda failures, spread: 0.0)
-    return memory.Tracker.sent
-
-
 def send(folder, **changes):
     return worker.SyncWorker(SyncRequest(folder=str(folder), tracker="memory", **changes)).run()
 
@@ -148,29 +139,6 @@ def test_it_is_given_up_after_so_many_failures_and_the_next_one_goes_on(run, sen
     assert state.lag_seconds(time.time()) > 1e6, "its episodes are of years ago"
     assert send(run, tries=3)
     assert len([batch for batch in sent if batch.clip]) == len(CLIPS)
-
-
-def test_a_late_sink_that_cannot_finish_is_given_up_too_and_all_of_it_waits(run, sent, monkeypatch):
-    def finish(_):
-        raise OSError("half of it is missing")
-
-    monkeypatch.setattr(memory.Tracker, "late", True)
-    monkeypatch.setattr(memory.Tracker, "finish", finish)
-    assert not send(run, tries=2)
-    state = sending(run).state
-    assert (state.failures, state.error) == (2, "OSError: half of it is missing")
-    assert (state.sent_episodes, state.behind_episodes, state.behind_clips) == (0, EPISODES, len(CLIPS))
-    assert state.behind_since is not None
-    assert len([batch for batch in sent if batch.clip]) == 2 * len(CLIPS)
-
-
-def test_what_is_sent_again_is_no_sign_that_a_tracker_is_well(run, sent, monkeypatch):
-    monkeypatch.setattr(memory.Tracker, "late", True)
-    memory.Tracker.to_raise = [None, OSError("away")] * 3
-    assert not send(run, tries=3)
-    assert sending(run).state.failures == 3
-    memory.Tracker.to_raise = [None, OSError("away"), None, None, OSError("away"), None, None, None, OSError("away")]
-    assert send(run, tries=2), "each time it came further"
 
 
 def test_a_video_that_its_rule_let_go_is_passed_over(run, sent):

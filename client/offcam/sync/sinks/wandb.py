@@ -60,7 +60,7 @@ class Tracker(Lines):
         Raises:
             ConfigError: W&B has no key here, or takes no such option.
             wandb.Error: W&B cannot be reached, or refuses.
-            KeyRefused: it refuses the key.
+            LoginRefused: it refuses the key.
         """
         self._videos: dict[int, str] = {}  # the file of each, by its line's step
         what = repr((self.run.created, self.run.session, sorted(self.given.items())))
@@ -87,7 +87,7 @@ class Tracker(Lines):
                 raise ConfigError(str(error)) from error
             except wandb.Error as error:
                 if found := _REFUSED.search(str(error)):
-                    raise KeyRefused(str(error), int(found[1])) from error
+                    raise LoginRefused(str(error), int(found[1])) from error
                 raise
             failed.pop_all()
         self.has = self._run.starting_step  # the number of lines, if the run was resumed
@@ -142,7 +142,7 @@ class Tracker(Lines):
                 _upload(run, path, f"{name}_{_digest(path)[:20]}.mp4")
 
 
-class KeyRefused(OSError):
+class LoginRefused(OSError):
     """W&B refused the key, of which its own error has the status in its text alone."""
 
     def __init__(self, message: str, status: int) -> None:
