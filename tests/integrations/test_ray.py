@@ -79,10 +79,10 @@ def on_one_page(url):
     found = {}
     with subprocess.Popen([*commandline.COMMAND, "view", url, "--json"], stdout=subprocess.PIPE, text=True) as page:
         try:
-            api = json.loads(page.stdout.readline())["url"] + "/api/runs"
-            for run in fetching.fetch(f"{api}?session=all").json()["runs"]:
-                clips = fetching.fetch(f"{api}/{run['id']}/clips?session=all&limit=1000").json()
-                video = fetching.fetch(f"{api}/{run['id']}/clips/{clips['clips'][0]['key']}/video")
+            shown = json.loads(page.stdout.readline())["url"]
+            for run in fetching.fetch(f"{shown}/api/runs?session=all").json()["runs"]:
+                clips = fetching.fetch(f"{shown}/api/runs/{run['id']}/clips?session=all&limit=1000").json()
+                video = fetching.fetch(shown + next(clip["video"] for clip in clips["clips"] if clip["video"]))
                 assert (video.status_code, video.content[4:8]) == (200, b"ftyp")
                 found[run["title"]] = run["episodes"], clips["total"]
         finally:
