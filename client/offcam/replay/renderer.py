@@ -150,7 +150,7 @@ class Renderer:
             if process is not hurried and hurry(process.pid):
                 hurried = process
             select.select([process.stdout], [], [], left)
-        if hurried is not None:
+        if hurried is not None and hurried.poll() is None:  # else its id may be another process's by now
             give_way(hurried.pid)
         return not self._videos
 
