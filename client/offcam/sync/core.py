@@ -55,7 +55,7 @@ class ClipSent(NamedTuple):
     Attributes:
         stream: id of its stream.
         clip: number of the clip in the stream.
-        path: path of its file.
+        path: path of its file; where that was evicted, of a copy which is there as long as the sink.
         name: name of its file, without ``.mp4``.
         number: ``number`` of the episode that it begins with, as in `EpisodeSent`.
         episode: number of that episode in its env.
@@ -67,6 +67,7 @@ class ClipSent(NamedTuple):
         reason: why it was kept; empty where no rule applies.
         recovered: whether its daemon died, so that the file has what could be saved.
         cut_off: whether its client vanished, or its encoder failed, so that the file has only the frames until then.
+        recorded: where its file was recorded, if ``path`` is a copy; else empty.
     """
 
     stream: str
@@ -83,6 +84,12 @@ class ClipSent(NamedTuple):
     reason: str
     recovered: bool = False
     cut_off: bool = False
+    recorded: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where its file was recorded."""
+        return self.recorded or self.path
 
     @property
     def caption(self) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offcam.sync import index
+from offcam.sync.copies import Copies
 from offcam.sync.core import Position, after_clip, after_episodes, refusal, wait_seconds
 from offcam.sync.sinks import sink_class
 from offcam_proto.errors import (
@@ -90,6 +91,7 @@ class SyncWorker:
         self._kind = sink_class(request.tracker)
         self._kind.check(request.tracker, self._options)
         self._sink: Sink | None = None
+        self._copies = Copies(request.folder)
         self._end_known = False  # whether the tracker was told of the session's end by an earlier process
         self._key = make_key(os.environ, os.getuid())
         self._found = index.NOTHING  # what was to be sent at the last look
@@ -218,8 +220,11 @@ class SyncWorker:
         assert self.sending is not None and found.batch is not None  # noqa: S101, PT018 - begun
         with _Within(self._send_seconds):
             sink = self._connected(run)
-            gone = found.row is not None and not _can_send(sink, found.batch.clip)
-            saved = self.sending.state.saved if gone else sink.send(found.batch)
+            clip = self._readable(sink, found.batch.clip)
+            gone = found.row is not None and clip is None
+            saved = self.sending.state.saved if gone else sink.send(found.batch._replace(clip=clip))
+        if not sink.late:  # else it may read the file later
+            self._copies.close()
         if found.row is not None:
             after = after_clip(position, found.rows, found.row, gone=gone)
         else:
@@ -233,6 +238,12 @@ class SyncWorker:
         )
         where = self._sink.where if self._sink else self.sending.state.where
         self._note(left, position=after.as_dict(), saved=saved, error="", where=where)
+
+    def _readable(self, sink: Sink, clip: ClipSent | None) -> ClipSent | None:
+        """A clip with a file that the sink can read, if it needs one; None where there is none any more."""
+        if clip is None or os.path.exists(clip.path) or sink.has_clip(clip):
+            return clip
+        return self._copies.of(clip)
 
     def _local(self) -> dict[str, int]:
         """The fields of the state that say what is left on this host, where the sink removes some of it."""
@@ -323,6 +334,7 @@ class SyncWorker:
         if sink is not None:
             with suppress(Exception), _Within(CLOSE_SECONDS):
                 sink.close()
+        self._copies.close()
 
     @property
     def _patience(self) -> float:
@@ -349,11 +361,6 @@ class SyncWorker:
                 time.sleep(min(left, LOOK_SECONDS))
             if before is not None and index.signature(self._request.folder) != before:
                 return
-
-
-def _can_send(sink: Sink, clip: ClipSent | None) -> bool:
-    """Whether a clip's file is there, or the sink needs it no more."""
-    return clip is not None and (os.path.exists(clip.path) or sink.has_clip(clip))
 
 
 def _text(error: Exception) -> str:

@@ -195,6 +195,24 @@ def fetch_video(folder: str | os.PathLike[str], stream: str, clip: int, url: str
     return found.path
 
 
+def copy_video(folder: str | os.PathLike[str], stream: str, clip: int, into: Path) -> Path | None:
+    """Fetch the file of a clip into a folder of the caller's, who removes it. Returns its path there.
+
+    Otherwise as `fetch_video`; None, too, where the place that had it has no run any more.
+
+    Raises:
+        ConfigError: it is refused.
+        RunFolderError: it cannot be reached.
+        OSError: it cannot be written.
+    """
+    with suppress(Missing, NotARunFolder):
+        found = _video(folder, stream, clip, None)
+        if found is not None:
+            found.store.fetch(found.key, into / found.path.name)
+            return into / found.path.name
+    return None
+
+
 def open_video(folder: str | os.PathLike[str], stream: str, clip: int, url: str | None = None) -> RangedObject | None:
     """The file of a clip in object storage, of which only what is read is fetched; None where there is none.
 

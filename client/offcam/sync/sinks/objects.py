@@ -11,18 +11,19 @@ import socket
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from offcam.sync.local_limit import LocalLimit, check_limit
 from offcam.sync.sinks.sink import Sink
-from offcam_proto.errors import ConfigError, RunFolderError
+from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.database import open_committed
 from offcam_runs.objects import segments
-from offcam_runs.objects.copies import fetch_segment
+from offcam_runs.objects.copies import copy_video, fetch_segment, fetch_steps
+from offcam_runs.objects.evicted import read_evicted
 from offcam_runs.objects.layout import (
     MANIFEST,
     SEGMENTS,
@@ -89,14 +90,19 @@ class Tracker(Sink):
 
     def send(self, batch: Batch) -> dict[str, Any]:
         """Have all in the storage that there is by now, unless this batch is there already."""
-        if not (batch.last_id <= self._manifest.last_id if batch.clip is None else self.has_clip(batch.clip)):
+        clip = batch.clip
+        if not (batch.last_id <= self._manifest.last_id if clip is None else self._is_there(clip.stream, clip.clip)):
             time.sleep(max(self._next - time.monotonic(), 0))  # in that time more comes, which goes along
             self._send_all()
         return {}
 
     def has_clip(self, clip: ClipSent) -> bool:
-        """Whether a clip is in the storage."""
-        return (clip.stream, clip.clip) in self._head.videos
+        """Whether a clip is in this storage, or in another one, from which it is copied."""
+        there = read_evicted(self.run.folder)
+        return self._is_there(clip.stream, clip.clip) or there.url_of(clip.stream, clip.clip) is not None
+
+    def _is_there(self, stream: str, clip: int) -> bool:
+        return (stream, clip) in self._head.videos
 
     def finish(self) -> None:
         """Have all in the storage, what no batch tells of, too."""
@@ -233,11 +239,18 @@ class Tracker(Sink):
 
     def _send_steps(self, key: str, part: StepsPart) -> None:
         try:
-            with open(files.path_of(self.run.folder, part.stream, part.file), "rb") as file:
-                data = os.pread(file.fileno(), part.bytes, part.offset)
-        except FileNotFoundError:  # somebody has removed it: readers say that these steps are gone
-            return
-        self._store.put(key, data)
+            data = _bytes_of(files.path_of(self.run.folder, part.stream, part.file), part)
+        except FileNotFoundError:
+            data = self._evicted(part)
+        if len(data) == part.bytes:  # else somebody has removed it: readers say that these steps are gone
+            self._store.put(key, data)
+
+    def _evicted(self, part: StepsPart) -> bytes:
+        """Bytes of steps that another place alone has; fewer, or none, where they are nowhere."""
+        with suppress(NotARunFolder, FileNotFoundError):
+            copy = fetch_steps(self.run.folder, part.stream, part.file, part.offset + part.bytes)
+            return b"" if copy is None else _bytes_of(copy, part)
+        return b""
 
     def _send_videos(self, ended: list[EndedVideo]) -> tuple[list[tuple[str, EndedVideo]], list[EndedVideo]]:
         """Send files of clips. Returns those that are in the storage, with their keys, and those that are for later."""
@@ -261,15 +274,25 @@ class Tracker(Sink):
         if os.path.basename(video.file) != video.file:  # as in an index that somebody else made
             return 0
         try:
-            file = open(os.path.join(self.run.folder, video.file), "rb")  # noqa: SIM115 - closed below
+            return self._send_file(key, os.path.join(self.run.folder, video.file), video)
         except FileNotFoundError:
-            return 0
-        with closing(file):
+            pass
+        with tempfile.TemporaryDirectory(prefix="offcam-") as scratch:
+            copy = copy_video(self.run.folder, video.stream, video.clip, Path(scratch))
+            return 0 if copy is None else self._send_file(key, copy, video)
+
+    def _send_file(self, key: str, path: str | Path, video: EndedVideo) -> int:
+        with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if video.bytes not in (None, size):
                 return 0
             self._store.put_file(key, file)
         return size
+
+
+def _bytes_of(path: str | Path, part: StepsPart) -> bytes:
+    with open(path, "rb") as file:
+        return os.pread(file.fileno(), part.bytes, part.offset)
 
 
 def pause_seconds(age: float, head_bytes: int) -> float:

@@ -109,7 +109,7 @@ class Tracker(Remote):
             why = ""
         except NotRemuxed as error:
             found, why = [], f" ({error})"
-        about = rerun.TextDocument.columns(text=[f"{clip.path}: {clip.caption}{why}"])
+        about = rerun.TextDocument.columns(text=[f"{clip.source}: {clip.caption}{why}"])
         self._recording.send_columns(f"{entity}/about", indexes=[], columns=about)
         codec = rerun.VideoStream.columns(codec=[rerun.VideoCodec.H264])
         self._recording.send_columns(entity, indexes=[], columns=codec)

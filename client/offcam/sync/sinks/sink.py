@@ -70,7 +70,7 @@ class Sink(ABC):
         """
 
     def has_clip(self, clip: ClipSent) -> bool:  # noqa: ARG002 - for those that know
-        """Whether the tracker has a clip for certain, though its file is gone here."""
+        """Whether the tracker has a clip for certain, or fetches it itself, though its file is gone here."""
         return False
 
     def finish(self) -> None:  # noqa: B027 - most need nothing

@@ -83,11 +83,11 @@ def _values(clip: ClipSent) -> Iterator[Summary.Value]:
     try:
         gif = animation(clip.path, clip.fps, most_bytes=MOST_BYTES)
     except NotAnimated as error:
-        text = f"`{clip.path}`: {clip.caption} ({error})"
+        text = f"`{clip.source}`: {clip.caption} ({error})"
     else:
         image = Summary.Image(height=gif.height, width=gif.width, colorspace=3, encoded_image_string=gif.data)
         yield Summary.Value(tag=tag, image=image)
-        text = f"`{clip.path}`: {clip.caption}"
+        text = f"`{clip.source}`: {clip.caption}"
     yield _text(f"{tag}/file", text)
 
 
