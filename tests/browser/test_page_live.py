@@ -106,6 +106,18 @@ def test_who_looks_at_what_was_before_stays_there_when_the_clip_is_over(live, vi
     assert frame_shown(page.locator("#player video")) == before
 
 
+@pytest.mark.parametrize("place", ["/", "/r/RUN"])
+def test_a_page_that_is_left_open_moves_nothing_by_itself(live, visit, tmp_path, place):
+    """A mark that pulsed had the browser draw 60 times a second: a third of a core, on the host that trains."""
+    url, env = live
+    env.unwrapped.length = 5
+    play(env, 2)
+    env.flush()
+    page = visit(url + place.replace("RUN", run_id(tmp_path / "run"))).page
+    expect(page.locator(".dot.live").first).to_be_visible()
+    assert page.evaluate("document.getAnimations().filter((each) => each.effect.getTiming().iterations > 1).length") == 0
+
+
 PLACES = {  # and the lengths of episodes that are over by then, whose posters are there
     "wall": ("/?wall=1", ".wall", [10]),
     "runs": ("/", ".run-list", [10]),

@@ -33,7 +33,7 @@ export class Gallery {
     this.section = section;
     this.open = open;
     this.pinned = pinned;
-    this.known = known; // remembers each clip seen, for the tray
+    this.known = known; // has each clip that is listed, for the tray
     this.head = h("div.gallery-head");
     this.fresh = h("button.fresh", { type: "button", hidden: true, onclick: () => this.load() });
     this.grid = h("ul.grid", { "aria-label": "Clips" });
@@ -201,6 +201,7 @@ export class Gallery {
     this.clips = clips;
     this.grid.inert = false;
     const cards = new Map();
+    for (const id of this.cards.keys()) if (!state().pick.includes(id)) this.known.delete(id); // so that it does not grow with the run
     for (const clip of clips) {
       const id = this.idOf(clip);
       this.known.set(id, clip);
