@@ -115,7 +115,8 @@ def test_a_page_that_is_left_open_moves_nothing_by_itself(live, visit, tmp_path,
     env.flush()
     page = visit(url + place.replace("RUN", run_id(tmp_path / "run"))).page
     expect(page.locator(".dot.live").first).to_be_visible()
-    assert page.evaluate("document.getAnimations().filter((each) => each.effect.getTiming().iterations > 1).length") == 0
+    moving = "document.getAnimations().filter((each) => each.effect.getTiming().iterations > 1).length"
+    assert page.evaluate(moving) == 0
 
 
 PLACES = {  # and the lengths of episodes that are over by then, whose posters are there

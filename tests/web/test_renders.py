@@ -206,7 +206,7 @@ def test_it_has_its_time_and_a_queue_has_an_end(stuck, folder, look, monkeypatch
     asked = here.post(f"{url}0")
     assert asked.status_code == 200, asked.text
     assert asked.json()["state"] in ("waiting", "rendering")
-    wait_until(stuck.exists, "it hangs")
+    wait_until(lambda: stuck.exists() and stuck.read_text(), "it hangs")
     assert here.get(f"{url}0").json()["state"] == "rendering"
     waiting = here.post(f"{url}1").json()
     assert (waiting["state"], waiting["ahead"]) == ("waiting", 1)
