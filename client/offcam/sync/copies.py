@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 class Copies:
     """A folder of videos that were evicted from a run, made once there is one. Thread: the one that sends the run.
 
+    Attributes:
+        nbytes: of all that are there.
+
     Args:
         folder: of the run.
     """
 
     def __init__(self, folder: str) -> None:
+        self.nbytes = 0
         self._folder = folder
         self._copies: tempfile.TemporaryDirectory[str] | None = None
 
@@ -35,10 +39,14 @@ class Copies:
         if self._copies is None:
             self._copies = tempfile.TemporaryDirectory(prefix="offcam-")
         copy = copy_video(self._folder, clip.stream, clip.clip, Path(self._copies.name))
-        return None if copy is None else clip._replace(path=os.fspath(copy), recorded=clip.path)
+        if copy is None:
+            return None
+        self.nbytes += copy.stat().st_size
+        return clip._replace(path=os.fspath(copy), recorded=clip.path)
 
     def close(self) -> None:
         """Remove them all."""
+        self.nbytes = 0
         copies, self._copies = self._copies, None
         if copies is not None:
             copies.cleanup()

@@ -23,6 +23,7 @@ from offcam_proto.errors import (
     RunFolderError,
     SyncElsewhere,
 )
+from offcam_proto.limits import MIB
 from offcam_runs.database import not_writable
 from offcam_runs.file_lock import FileLock
 from offcam_runs.format import SYNC_NAME
@@ -62,6 +63,9 @@ LOOK_AT_END_SECONDS: Final = 2.0
 
 AFTER_END_SECONDS: Final = 7 * 86_400.0
 """How long failed sending is tried again after the training has ended, in seconds; after that use `offcam sync`."""
+
+MOST_COPIES: Final = 1024 * MIB
+"""Bytes of copies for a sink that reads them later; beyond these it is to have for certain what it was sent."""
 
 LONGEST_ERROR: Final = 500
 """Most characters of an error that are kept."""
@@ -191,6 +195,8 @@ class SyncWorker:
         found = self._found = index.look(run, position)
         if found.batch is not None:
             self._send(run, position, found)
+            if self._copies.nbytes > MOST_COPIES:
+                self._write(replace(self.sending.state, **self._finish(run)))  # closes the sink, and so removes them
             return True, False
         over = (found.over and ended) or not self._request.follow
         certain = self._finish(run) if over else {}

@@ -11,6 +11,7 @@ import pytest
 import commandline
 import offcam
 from object_runs import below, grow, is_as, send
+from offcam.sync import worker
 from offcam.sync.sinks import memory
 from offcam_proto.errors import RunFolderError
 from offcam_runs.objects.store import ObjectStore
@@ -88,6 +89,22 @@ def test_a_tracker_reads_copies_which_go_once_it_needs_them_no_more(kept, run, s
     assert there == [late] * CLIPS
     assert list(scratch.iterdir()) == []
     assert to(run, "memory").sent_clips == CLIPS
+
+
+def test_copies_have_a_bound(kept, run, sent, read, scratch, monkeypatch, video):
+    monkeypatch.setattr(memory.Tracker, "late", True)
+    monkeypatch.setattr(worker, "MOST_COPIES", video.stat().st_size)
+    there, certain = [], []
+
+    def finish(self):
+        there.append(sum(each[0].exists() for each in read))
+        certain.append(to(run, "memory").sent_clips)
+
+    monkeypatch.setattr(memory.Tracker, "finish", finish)
+    assert send(run, "memory")
+    assert (there, certain) == ([2, 1], [2, 3])
+    assert [data for _, data, _ in read] == [path.read_bytes() for path in sorted(kept.glob("*.mp4"))]
+    assert list(scratch.iterdir()) == []
 
 
 def test_what_cannot_be_reached_is_tried_again(run, sent, read, monkeypatch):
