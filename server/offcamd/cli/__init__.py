@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -29,6 +29,7 @@ from offcamd.cli import (
     verify,
     view,
 )
+from offcamd.cli.text import unwrapped
 from offcamd.process import exit_codes
 
 app = typer.Typer(
@@ -37,30 +38,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(daemon.serve)
-app.command()(hub.hub)
-app.command()(daemon.start)
-app.command()(daemon.stop)
-app.command()(status.status)
-app.command()(top.top)
-app.command("ls")(folders.list_folders)
-app.command()(verify.verify)
-app.command()(show.show)
-app.command()(view.view)
-app.command()(plot.plot)
-app.command()(compare.compare)
-app.command()(export.export)
-app.command()(render.render)
-app.command()(stories.clip)
-app.command()(stories.gif)
-app.command()(stories.grid)
-app.command()(stories.timelapse)
-app.command()(sync.sync)
-app.command()(recover.recover)
-app.command()(doctor.doctor)
-app.command()(files.files)
-app.command()(demo.demo)
-app.add_typer(keys.app)
+_VERBS: dict[str, tuple[Callable[..., None], ...]] = {
+    "To begin with": (demo.demo, doctor.doctor),
+    "The recorder": (daemon.serve, daemon.start, daemon.stop, status.status, top.top, recover.recover),
+    "Runs": (view.view, folders.ls, show.show, plot.plot, compare.compare, verify.verify, export.export),
+    "Videos": (render.render, stories.clip, stories.gif, stories.grid, stories.timelapse),
+    "Other places": (sync.sync, hub.hub, files.files),
+}
+for _panel, _verbs in _VERBS.items():
+    for _verb in _verbs:
+        app.command(rich_help_panel=_panel)(_verb)
+app.add_typer(keys.app, rich_help_panel="Other places")
+for _each in (*app.registered_commands, *keys.app.registered_commands):
+    _each.help = unwrapped(
+        (_each.callback and _each.callback.__doc__) or ""
+    )  # typer breaks lines where the source does
 
 _COMPLETION = "_OFFCAM_COMPLETE"
 """Environment variables by which a shell asks for completions."""

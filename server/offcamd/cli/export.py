@@ -33,10 +33,11 @@ def export(
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
-    """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env).
+    """Export runs as tables, as a LeRobot dataset, or as a web page of their own.
 
-    With --to html the page itself, with all videos, as a folder that works from any disk and any web server. With
-    --to lerobot a LeRobot dataset of videos and steps, recorded with steps=True.
+    Episodes, clips or steps go to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each
+    env). With --to html the page itself, with all videos, as a folder that works from any disk and any web server.
+    With --to lerobot a LeRobot dataset of videos and steps, recorded with steps=True.
     """
     if form == "html":
         _export_page(folders, output, force=force, as_json=as_json, session=session)

@@ -59,7 +59,7 @@ RunsArgument = Annotated[
 """To be given to `folders_of`."""
 
 
-def list_folders(
+def ls(
     named: RunsArgument,
     as_json: JsonOption = False,
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import sys
@@ -19,6 +20,11 @@ LEAST_NAME = 12
 """Fewest characters that a folder or file is shortened to: longer rows are then broken by the terminal."""
 
 _GAP = "  "
+
+
+def unwrapped(docstring: str) -> str:
+    """A docstring whose paragraphs are one line each, for whoever breaks them anew."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))
 
 
 def say_json(value: object, *, indent: int | None = 2) -> None:

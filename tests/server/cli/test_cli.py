@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import math
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import offcamd
 from commandline import COMMAND, WAIT_SECONDS
@@ -24,6 +26,7 @@ from fetching import fetch
 from offcam_runs.accounts import EncodedResult
 from offcam_runs.pins import write_pin
 from offcamd import __version__
+from offcamd.cli import app
 from offcamd.cli.text import number, size, span
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock, daemon_paths, pid_namespace, read_lock
 from offcamd.process.logs import MAX_LOG_BYTES, tail
@@ -377,6 +380,16 @@ def test_help_and_version(offcam):
     shown = offcam("serve", "--help", COLUMNS="200", TERM="dumb").stdout
     for text in ("--memory-limit", "OFFCAM_MEMORY_LIMIT", "512MiB", "--config"):
         assert text in shown
+
+
+def test_help_tells_verbs_by_what_they_are_for_and_breaks_lines_where_the_terminal_ends(offcam):
+    lines = [line.strip("│ ") for line in offcam("--help", COLUMNS="80", TERM="dumb").stdout.splitlines()]
+    heads = [line.strip("╭─╮ ") for line in lines if "╭" in line]
+    assert heads == ["Options", "To begin with", "The recorder", "Runs", "Videos", "Other places"]
+    assert all(any(line.startswith(f"{verb} ") for line in lines) for verb in typer.main.get_command(app).commands)
+    prose = offcam("show", "--help", COLUMNS="80", TERM="dumb").stdout.partition("╭")[0].splitlines()
+    pairs = [(one.strip(), other.split()[:1]) for one, other in itertools.pairwise(prose)]
+    assert [line for line, after in pairs if line and after and len(line) + 1 + len(after[0]) < 78] == []
 
 
 def test_a_wrong_setting_is_one_friendly_message_and_debug_shows_more(offcam):
