@@ -226,10 +226,13 @@ def _encoders(asked: str) -> Check:
     """Check the encoders. Each hardware encoder is tried, though x264 serves if none works."""
     with ThreadPoolExecutor() as pool:
         failures = dict(zip(h264.HARDWARE, pool.map(h264.failure_of, h264.HARDWARE), strict=True))
-    detail = "; ".join(f"{name} works" if not why else f"{name} does not: {why}" for name, why in failures.items())
+    works = [name for name, why in failures.items() if not why]
     if failures.get(asked):
-        return _warn("encoders", f"{detail}. {asked} was asked for, x264 is used", fix="Leave --encoder out.")
-    return _ok("encoders", f"--encoder is {asked}; {detail}")
+        return _warn(
+            "encoders", f"{asked} does not work here, so x264 is used: {failures[asked]}", fix="Leave --encoder out."
+        )
+    used = next(iter(works), h264.X264) if asked == h264.AUTO else asked
+    return _ok("encoders", f"{used} is used; in hardware, what works here: {', '.join(works) or 'nothing'}")
 
 
 def _self_test() -> Check:

@@ -170,9 +170,11 @@ def size(nbytes: int | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """Seconds as the two largest units that fit."""
+    """Seconds as the two largest units that fit; below a tenth, milliseconds."""
     if seconds is None:
         return "-"
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.3g} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(int(seconds), 60)

@@ -112,3 +112,12 @@ def test_extras_are_named_as_they_are_in_the_distribution():
     extras = {package[7:-1] for _use, package in doctor.EXTRAS.values() if package.startswith("offcam[")}
     assert extras
     assert extras <= set(provided)
+
+
+def test_encoders_are_told_in_a_line(monkeypatch):
+    monkeypatch.setattr(doctor.h264, "failure_of", lambda name: None if name == "h264_vaapi" else "no driver")
+    there = "in hardware, what works here: h264_vaapi"
+    for asked, used in (("x264", "x264"), ("auto", "h264_vaapi"), ("h264_vaapi", "h264_vaapi")):
+        assert doctor._encoders(asked).detail == f"{used} is used; {there}"
+    refused = doctor._encoders("h264_nvenc")
+    assert (refused.outcome, refused.detail) == ("warn", "h264_nvenc does not work here, so x264 is used: no driver")

@@ -491,6 +491,6 @@ def test_numbers_for_people():
     assert [size(value) for value in (None, 0, 1023, 1024, 3 * 2**29, 2**50)] == [
         "-", "0 B", "1023 B", "1 KiB", "1.5 GiB", "1024 TiB",
     ]  # fmt: skip
-    assert [span(value) for value in (None, 0.0, 1.25, 61, 3600, 90061)] == [
-        "-", "0 s", "1.25 s", "1 min 1 s", "1 h 0 min", "1 d 1 h",
+    assert [span(value) for value in (None, 0.0, 0.000443, 0.1, 1.25, 61, 3600, 90061)] == [
+        "-", "0 s", "0.443 ms", "0.1 s", "1.25 s", "1 min 1 s", "1 h 0 min", "1 d 1 h",
     ]  # fmt: skip
