@@ -22,7 +22,7 @@ from offcam import logger
 from offcam.integrations.missing import needs
 from offcam.integrations.recorded import Recorded, parted, sent
 from offcam.recorder import readings
-from offcam.wrappers import shared_stream
+from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.episode_values import MOST_KEYWORDS
 from offcam.wrappers.statistics import RecordEpisodeStatistics
 from offcam.wrappers.video import RecordVideo
@@ -35,8 +35,6 @@ with needs("pettingzoo", "PettingZoo", "pettingzoo"):
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from offcam.wrappers import arguments
 
 __all__ = ["RecordedAECEnv", "RecordedParallelEnv", "record"]
 
@@ -73,7 +71,7 @@ def record(
             f"this is for envs of PettingZoo, got {type(env)}. Use `offcam.record` for one of Gymnasium's."
         )
     given = [name for name in FOR_ONE_AGENT if options.get(name)]
-    given += ["source"] * (options.get("source", "render") != "render")
+    given += ["source"] * (arguments.shown(options.get("source", "render")) != "render")
     if given:
         raise ConfigError(f"{' and '.join(given)}: for envs with one agent alone. Leave it out for this one.")
     videos, statistics, to = parted(options)

@@ -31,7 +31,7 @@ VARIABLES: Final = (
 """Environment variables that change what an env does or shows."""
 
 _FIELDS: Final = ("id", "entry_point", "reward_threshold", "nondeterministic", "max_episode_steps", "kwargs")
-_INSTEAD: Final = "make it with gymnasium.make, from a class in a module of its own, or record frames: source='render'"
+_INSTEAD: Final = "make it with gymnasium.make, from a class in a module of its own, or record frames: source='frames'"
 
 
 def of(env: gym.Env[Any, Any]) -> Recipe:

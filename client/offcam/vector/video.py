@@ -116,7 +116,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         seconds_after: arguments.Number = 0,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
-        video_folder = arguments.folder(video_folder)
+        video_folder, source = arguments.folder(video_folder), arguments.shown(source)
         self._envs = arguments.record_envs(record_envs, env.num_envs, first_only=record_first_only, per_env=per_env)
         options: dict[str, Any] = {
             "episode_trigger": episode_trigger,

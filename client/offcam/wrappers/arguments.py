@@ -38,7 +38,7 @@ Folder: TypeAlias = "str | os.PathLike[str]"
 Whole: TypeAlias = "int | np.integer[Any]"
 Number: TypeAlias = "float | np.integer[Any] | np.floating[Any]"
 
-Source: TypeAlias = Literal["render", "obs", "replay", "auto"]
+Source: TypeAlias = Literal["render", "frames", "obs", "replay", "auto"]
 """What a video shows: what the env renders, what the agent observes, or what is rendered when the episode is replayed.
 
 ``"auto"`` begins with the first and goes over to the last once both were seen to be equal.
@@ -281,7 +281,7 @@ def replays(source: Source, keep: Rule | None, last_seconds: Number | None) -> b
         raise ConfigError(
             f"last_seconds={last_seconds!r} cannot be had with source={source!r}: nothing is rendered in the loop that "
             "could be held. Leave it out: `offcam render FOLDER --episode N` shows any episode afterwards, up to its "
-            "last step. Or record frames: source='render'."
+            "last step. Or record frames: source='frames'."
         )
     return True
 
@@ -390,6 +390,11 @@ def _of_each(chosen: tuple[int, ...]) -> tuple[int, ...]:
             f"{len(chosen)}. Choose some: `record_envs=4`."
         )
     return chosen
+
+
+def shown(source: Source) -> Source:
+    """The source under one name: ``"frames"``, as against replay, are those that the env renders."""
+    return "render" if source == "frames" else source
 
 
 def source(given: Source, env: Any) -> Source:  # noqa: ANN401 - an Env or a VectorEnv

@@ -59,17 +59,17 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         gc_trigger: called with an episode's number: whether to collect garbage after its video.
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted, and whose time
             in the video stays empty, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
-        source: what a video shows. ``"render"``: what the env renders. ``"obs"``: what the agent sees, which must be
-            pictures; of a stack the last one is taken, and no ``render_mode`` is needed. ``"replay"``: nothing is
-            rendered in the loop. Instead, the steps of each episode are recorded, with all that is needed to replay it.
-            A process of its own, at idle priority, replays the episodes that a trigger asks for or that ``keep`` keeps,
-            checks each step, and renders them; ``close()`` waits for that, 10 minutes at most. Any other episode can be
-            rendered later by `offcam render`. The env must come from `gymnasium.make`, its class must be in a module,
-            and its only source of chance must be its ``np_random``; an episode that differs when it is replayed has no
-            video, and a warning says so. If the env cannot be made again but renders, frames are recorded, and a
-            warning says why. ``"auto"``: videos are of frames until those of `replay.audits.PROOF` episodes were
-            compared, picture by picture, with their replays, and then as with ``"replay"``. A few videos are still
-            compared, and once one differs, frames are recorded for good, and a warning names the step.
+        source: what a video shows. ``"render"``, or ``"frames"``: what the env renders. ``"obs"``: what the agent sees,
+            which must be pictures; of a stack the last one is taken, and no ``render_mode`` is needed. ``"replay"``:
+            nothing is rendered in the loop. Instead, the steps of each episode are recorded, with all that is needed to
+            replay it. A process of its own, at idle priority, replays the episodes that a trigger asks for or that
+            ``keep`` keeps, checks each step, and renders them; ``close()`` waits for that, 10 minutes at most. Any
+            other episode can be rendered later by `offcam render`. The env must come from `gymnasium.make`, its class
+            must be in a module, and its only source of chance must be its ``np_random``; an episode that differs when
+            it is replayed has no video, and a warning says so. If the env cannot be made again but renders, frames are
+            recorded, and a warning says why. ``"auto"``: videos are of frames until those of `replay.audits.PROOF`
+            episodes were compared, picture by picture, with their replays, and then as with ``"replay"``. A few videos
+            are still compared, and once one differs, frames are recorded for good, and a warning names the step.
             `recording_source` says which of these is in use.
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: what to do if the folder has a run already: ``"new"`` begins another session of it, ``"resume"`` goes
@@ -153,7 +153,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         seconds_after: arguments.Number = 0,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
-        video_folder = arguments.folder(video_folder)
+        video_folder, source = arguments.folder(video_folder), arguments.shown(source)
         options: dict[str, Any] = {
             "episode_trigger": episode_trigger,
             "step_trigger": step_trigger,

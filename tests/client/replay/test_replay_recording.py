@@ -232,7 +232,7 @@ def test_what_cannot_be_replayed_is_refused_at_once(folder, monkeypatch):
         context.setenv("OFFCAM_ADDR", "tcp://127.0.0.1:1")
         with pytest.raises(ConfigError, match="source='replay' needs the run folder on this host"):
             RecordVideo(numbers_env(), folder, source="replay")
-    with pytest.raises(ConfigError, match="source must be one of 'render', 'obs', 'replay'"):
+    with pytest.raises(ConfigError, match="source must be one of 'render', 'frames', 'obs', 'replay'"):
         RecordVideo(numbers_env(), folder, source="again")
     assert not folder.exists()
 

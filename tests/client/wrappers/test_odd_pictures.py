@@ -206,9 +206,23 @@ def test_what_the_agents_of_a_vector_env_see(folder, make):
     assert [decode(shot.rgb[84:, 84:], 84, 84) for shot in shots] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("many", [False, True], ids=["one", "several"])
+def test_frames_are_what_is_rendered(folder, many):
+    env = SyncVectorEnv([lambda: Barcode(LENGTH)] * 2) if many else Barcode(LENGTH)
+    env = offcam.record(env, str(folder), source="frames", every=1, video_length=3)
+    assert env.env.recording_source == "render"
+    if many:
+        assert run(env, 4) == []
+    else:
+        play(env)
+        env.close()
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == [0, 1, 2]
+
+
 def test_what_is_seen_must_be_a_picture(folder):
     with pytest.raises(offcam.OffcamError, match=r"source='obs' needs an env whose observations are pictures"):
         offcam.RecordVideo(Barcode(), str(folder), source="obs")
-    with pytest.raises(offcam.OffcamError, match="source must be one of 'render', 'obs', 'replay', 'auto', got 'both'"):
+    sources = "'render', 'frames', 'obs', 'replay', 'auto'"
+    with pytest.raises(offcam.OffcamError, match=f"source must be one of {sources}, got 'both'"):
         offcam.RecordVideo(Barcode(look=Look()), str(folder), source="both")
     assert not folder.exists()
