@@ -237,3 +237,9 @@ def test_an_episode_is_saved_as_an_animated_picture(stepped, view, visit, tmp_pa
         download.value.save_as(tmp_path / kind)
         assert (tmp_path / kind).read_bytes().startswith(begins)
     seen.shot("animations")
+    page.keyboard.press("o")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="GIF", exact=True).click()
+    download.value.save_as(tmp_path / "told")
+    assert (tmp_path / "told").read_bytes() != (tmp_path / "GIF").read_bytes()
+    assert [url.endswith("overlay=true") for url in seen.asked if "/animation?" in url] == [False, False, True]

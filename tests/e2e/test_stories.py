@@ -306,6 +306,19 @@ def test_a_gif_of_fewer_frames_is_as_long_and_ends_with_the_last(made):
     assert found == [(301, 100), (304, 100), (307, 100), (308, 100)]
 
 
+def test_an_overlay_lies_over_the_pictures(recorded, tmp_path):
+    pictures = []
+    for words in ([], ["--overlay"]):
+        target = tmp_path / f"made{len(words)}.gif"
+        done = commandline.run("gif", "with", "--episode", "1", "--width", "336", "-o", target, *words, cwd=recorded)
+        assert done.returncode == 0
+        with Image.open(target) as image:
+            pictures.append(np.asarray(image.convert("RGB")).astype(int))
+    changed = np.abs(pictures[0] - pictures[1]).max(axis=2) > 40
+    assert changed[:18].any()
+    assert not changed[40:].any()
+
+
 def test_a_webp(made):
     found = animation(made("gif", "with", "--episode", "0", "--speed", "3", name="made.webp"))
     assert [number for number, _ in found] == list(range(6))

@@ -59,6 +59,10 @@ def test_the_page_gets_one_of_the_video_and_nobody_else_does(look, folder, video
     shown, width, frames, its_width = pictures(answer.content, video)
     assert width == its_width
     assert 1 < shown <= frames
+    over = client.post(url, params={**asked, "overlay": "true"}, headers=origin)
+    assert pictures(over.content, video) == pictures(answer.content, video)
+    assert over.content != answer.content
+    assert client.post(url, params={**asked, "overlay": "perhaps"}, headers=origin).status_code == 400
     webp = client.post(url, params={**asked, "kind": "webp"}, headers=origin)
     assert webp.headers["content-type"] == "image/webp"
     assert (webp.content[:4], webp.content[8:12]) == (b"RIFF", b"WEBP")

@@ -131,6 +131,10 @@ def gif(
             show_default=False,
         ),
     ] = None,
+    overlay: Annotated[
+        bool,
+        typer.Option("--overlay", help="Write step, reward and return over the pictures, where steps were recorded."),
+    ] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
     session: SessionOption = "",
@@ -142,7 +146,15 @@ def gif(
     shown = _part(_scene(folder, session, episode, pick, env_index, stream), begin, end, steps)
     rate = None if fps is None else _exact(fps)
     with _making(output, KINDS, force=force, as_json=as_json) as out:
-        made = animated(shown, out.file, speed=_exact(speed), width=width or 0, fps=rate, progress=out.progress)
+        made = animated(
+            shown,
+            out.file,
+            speed=_exact(speed),
+            width=width or 0,
+            fps=rate,
+            overlay=overlay,
+            progress=out.progress,
+        )
     _say(out.to, made, [shown], as_json=as_json)
 
 

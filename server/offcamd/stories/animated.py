@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from offcam_proto.errors import EncodeError
 from offcamd.stories.film import Made
 from offcamd.video.animation import GIF_FPS, animate
-from offcamd.video.drawing import resized
+from offcamd.video.drawing import resized, written
 from offcamd.video.probe import DecodedPicture
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def animated(
     speed: Fraction,
     width: int = 0,
     fps: Fraction | None = None,
+    overlay: bool = False,
     progress: Progress | None = None,
 ) -> Made:
     """Make an endless GIF or WebP of a scene. One picture is in memory at a time.
@@ -38,6 +39,7 @@ def animated(
         speed: how many times faster than it was recorded.
         width: of the pictures in pixels, to which they are scaled; 0 for their own.
         fps: most pictures per second; others are left out. By default the video's rate, for a GIF at most 50.
+        overlay: whether the subtitles are written over the pictures.
         progress: see `offcamd.stories.film.Progress`.
 
     Raises:
@@ -49,14 +51,16 @@ def animated(
     every = full / rate  # how many frames of the video there are for one of the animation
     frames = _first(scene.frames - 1, every) + 1  # rounded up, so that the last picture is shown, too
     size = (width or scene.width), (round(scene.height * width / scene.width) or 1 if width else scene.height)
+    words = scene.words() if overlay else []
     done = 0
 
     def pictures() -> Iterator[DecodedPicture]:
         nonlocal done
         before = done
-        for each in _at_rate(scene.pictures(), every):
-            yield DecodedPicture(each.at, resized(each.rgb, *size))
-            done = before + each.at + 1
+        for at, each in _at_rate(scene.pictures(), every):
+            rgb = resized(each.rgb, *size)
+            yield DecodedPicture(at, written(rgb, words[each.at]) if words else rgb)
+            done = before + at + 1
             if progress is not None:
                 progress(done, frames * _PASSES[kind])
 
@@ -66,14 +70,14 @@ def animated(
     return Made(frames, *size, rate)
 
 
-def _at_rate(pictures: Iterator[DecodedPicture], every: Fraction) -> Iterator[DecodedPicture]:
-    """The pictures that are shown at each multiple of ``every`` frames, each once, with times in these multiples."""
+def _at_rate(pictures: Iterator[DecodedPicture], every: Fraction) -> Iterator[tuple[int, DecodedPicture]]:
+    """The pictures that are shown at each multiple of ``every`` frames, each once, with the number of that multiple."""
     shown = None
     for each in pictures:
         at = _first(each.at, every)
-        if shown is not None and at > shown.at:
+        if shown is not None and at > shown[0]:
             yield shown
-        shown = DecodedPicture(at, each.rgb)
+        shown = at, each
     if shown is not None:
         yield shown
 

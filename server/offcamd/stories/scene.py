@@ -102,6 +102,13 @@ class Scene:
                 said += [] if math.isnan(total) else [f"return {total:.6g}"]
                 yield Span(frame, frame + 1, ", ".join(said))
 
+    def words(self) -> list[str]:
+        """The subtitle of each of its frames; empty where it has none."""
+        found = [""] * self.frames
+        for begin, end, text in self.captions():
+            found[begin:end] = [text] * (end - begin)
+        return found
+
     def between(self, begin: float | None, end: float | None) -> Scene:
         """The part of the scene between two seconds of the video.
 

@@ -1,4 +1,4 @@
-"""Pictures made to fit: scaled, on a black ground, with a line of text above them."""
+"""Pictures made to fit: scaled, on a black ground, with a line of text above them, or some over them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ LABEL_HEIGHT = 20
 """Height of the line of text in pixels, even."""
 
 _FONT, _SCALE, _WHITE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255)
+_MARGIN, _LINE_HEIGHT = 4, 16  # of text over a picture, in pixels
+_DIM = 0.3
+"""What of a picture shines through beneath text."""
 
 
 def resized(rgb: Pixels, width: int, height: int) -> Pixels:
@@ -23,6 +26,31 @@ def resized(rgb: Pixels, width: int, height: int) -> Pixels:
     smaller = height <= rgb.shape[0] and width <= rgb.shape[1]
     found: Pixels = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return found
+
+
+def written(rgb: Pixels, text: str) -> Pixels:
+    """A copy of a picture, uint8 ``(height, width, 3)``, with text over its top left.
+
+    The text is broken at its commas into as many lines as the width asks for.
+    """
+    lines = [""]
+    for part in text.split(", "):
+        longer = f"{lines[-1]}, {part}" if lines[-1] else part
+        if lines[-1] and _width_of(longer) > rgb.shape[1] - 2 * _MARGIN:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    found: Pixels = rgb.copy()
+    height, width = len(lines) * _LINE_HEIGHT + _MARGIN, max(map(_width_of, lines)) + 2 * _MARGIN
+    found[:height, :width] = cv2.convertScaleAbs(found[:height, :width], alpha=_DIM)
+    for number, line in enumerate(lines, 1):
+        cv2.putText(found, line, (_MARGIN, number * _LINE_HEIGHT - 3), _FONT, _SCALE, _WHITE, 1, cv2.LINE_AA)
+    return found
+
+
+def _width_of(text: str) -> int:
+    (width, _), _ = cv2.getTextSize(text, _FONT, _SCALE, 1)
+    return int(width)
 
 
 class Ground:

@@ -52,6 +52,7 @@ class _Subject(NamedTuple):
     env_index: int
     episode: int
     kind: str
+    overlay: bool
 
 
 class Animations:
@@ -75,7 +76,7 @@ class Animations:
 
         Args:
             asked: the run.
-            query: has the episode's number in order of arrival, and the kind.
+            query: has the episode's number in order of arrival, the kind, and whether there is an overlay.
 
         Raises:
             BadQuery: that is none.
@@ -114,6 +115,7 @@ class Animations:
             env_index=episode.env_index,
             episode=episode.episode,
             kind=kind,
+            overlay=query.boolean("overlay") or False,
         )
         if (clip.duration or 0.0) > MOST_SECONDS:
             by_hand = shlex.join(["offcam", *_arguments(subject), "-o", f"episode.{kind}"])
@@ -146,7 +148,7 @@ class Animations:
 
 def _arguments(subject: _Subject) -> list[str]:
     which = ["--episode", str(subject.episode), "--env-index", str(subject.env_index), "--stream", subject.stream]
-    return ["gif", str(subject.folder), *which, "--session", "all"]
+    return ["gif", str(subject.folder), *which, "--session", "all", *["--overlay"] * subject.overlay]
 
 
 def _error_in(said: str) -> str:

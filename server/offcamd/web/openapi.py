@@ -226,7 +226,11 @@ def _paths() -> dict[str, Schema]:
             f"{animations.MOST_SECONDS:g} s, {animations.MOST_WIDTH} pixels wide. By the page itself, likewise.",
             "image/*",
             TEXT,
-            [*of_episode, _query("kind", one_of(*animations.KINDS), "The format.")],
+            [
+                *of_episode,
+                _query("kind", one_of(*animations.KINDS), "The format."),
+                _query("overlay", FLAG, "Whether step, reward and return are written over the pictures."),
+            ],
             *asked,
             *changing,
             "429",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 import films
 from offcam_proto.errors import ConfigError
 from offcam_runs.episodes import Episode
+from offcamd import stories
 from offcamd.stories.animated import animated
 from offcamd.stories.film import joined, side_by_side
-from offcamd.stories.scene import Scene
+from offcamd.stories.scene import Scene, Told
+from offcamd.video.drawing import written
 from offcamd.video.mp4 import VideoWriter
 
 
@@ -50,6 +53,26 @@ def test_sizes_and_rates_that_differ(scenes, tmp_path):
     assert found == {0: 0, 1: 1, 2: 2, 3: 3, 5: 3, 6: 0, 8: 1, 9: 2, 10: 3, 12: 4, 13: 4}
     assert shots[0].rgb[:3].max() < 10  # black around
     assert shots[-1].rgb[:3].min() > 30
+
+
+@pytest.mark.parametrize(("fps", "shown"), [(None, [0, 1, 3, 4]), (10, [0, 1, 4])])
+def test_an_overlay_tells_of_the_picture_beneath(tmp_path, monkeypatch, fps, shown):
+    made = scene(tmp_path / "a.mp4", 20, 96, 96, [0, 1, 3, 4], 5)
+    steps = np.arange(5)
+    told = Told(steps, steps * 1.5, np.cumsum(steps * 1.5))
+    seen = {}
+
+    def note(rgb, text):
+        seen[text] = bright(rgb)
+        return written(rgb, text)
+
+    monkeypatch.setattr(stories.animated, "written", note)
+    target = tmp_path / "made.gif"
+    animated(replace(made, told=told), target, speed=Fraction(1), fps=fps and Fraction(fps), overlay=True)
+    sums = [f"return {1.5 * sum(range(step + 1)):.6g}" for step in range(5)]
+    words = [f"episode 7, step {step}, reward {step * 1.5:.6g}, {sums[step]}" for step in range(5)]
+    words[0] = "episode 7, step 0, return 0"
+    assert seen == {words[step]: step for step in shown}
 
 
 @pytest.mark.parametrize("make", ["joined", "side_by_side", ".gif", ".webp"])

@@ -212,8 +212,8 @@ export const rendering = (run, number) => getJson(`/api/runs/${id(run)}/episodes
 /** @type {(run: string, number: string | number) => Promise<Rendering>} */
 export const render = (run, number) => getJson(`/api/runs/${id(run)}/episodes/render`, { number }, { method: "POST" });
 
-/** @type {(run: string, number: number, kind: "gif" | "webp") => Promise<Blob>} */
-export const animation = (run, number, kind) => request(`/api/runs/${id(run)}/episodes/animation${query({ number, kind })}`, (reply) => reply.blob(), { method: "POST" });
+/** @type {(run: string, number: number, kind: "gif" | "webp", overlay: boolean) => Promise<Blob>} */
+export const animation = (run, number, kind, overlay) => request(`/api/runs/${id(run)}/episodes/animation${query({ number, kind, overlay: overlay || null })}`, (reply) => reply.blob(), { method: "POST" });
 
 /**
  * The keys of the clips that show an episode whose reset had a seed.

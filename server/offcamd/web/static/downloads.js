@@ -21,10 +21,10 @@ export function fileOf(clip, path) {
 }
 
 /**
- * Buttons that have an episode's video made an animated picture, and save it; none in an exported page, which makes nothing.
- * @type {(run: string, number: number, name: string) => HTMLElement | null}
+ * Buttons that have an episode's video made an animated picture, and save it, with what lies over the video; none in an exported page, which makes nothing.
+ * @type {(run: string, number: number, name: string, player: {overlay: HTMLElement}) => HTMLElement | null}
  */
-export function animationsOf(run, number, name) {
+export function animationsOf(run, number, name, { overlay }) {
   /** @type {(kind: "gif" | "webp", words: string) => HTMLButtonElement} */
   const making = (kind, words) => {
     const said = h("span", {}, words);
@@ -32,7 +32,7 @@ export function animationsOf(run, number, name) {
       button.disabled = true;
       say(said, `Making ${words}…`);
       try {
-        api.saveUrl(URL.createObjectURL(await api.animation(run, number, kind)), `${name}.${kind}`);
+        api.saveUrl(URL.createObjectURL(await api.animation(run, number, kind, !overlay.hidden)), `${name}.${kind}`);
       } catch (error) {
         toast(api.wordsOf(error));
       }

@@ -305,7 +305,7 @@ export class Player {
 
   /** @type {(runId: string, episode: Episode, clip: ClipDetail) => (HTMLElement | null)[]} */
   ofEpisode(runId, episode, clip) {
-    return [animationsOf(runId, episode.number, clip.name), this.again(runId, episode)];
+    return [animationsOf(runId, episode.number, clip.name, this), this.again(runId, episode)];
   }
 
   /** @type {(runId: string, episode: Episode) => HTMLElement | null} */
