@@ -119,6 +119,37 @@ def test_a_page_that_is_left_open_moves_nothing_by_itself(live, visit, tmp_path,
     assert page.evaluate(moving) == 0
 
 
+LEAVING = """async () => {
+    const { showNow } = await import("/static/now.js");
+    const looked = (node) => new Promise((done) => new IntersectionObserver(() => setTimeout(done)).observe(node));
+    const add = (parent) => {
+        const node = parent.appendChild(document.createElement("span"));
+        showNow(node, "run:clip");
+        return new WeakRef(node);
+    };
+    document.body.insertAdjacentHTML("beforeend", '<div id="below"></div>');
+    document.getElementById("below").style.marginTop = "9000px";
+    window.left = Array.from({ length: 20 }, () => add(document.getElementById("below")));
+    await looked(document.getElementById("below"));
+    document.getElementById("below").remove();
+    add(document.body);
+    await looked(document.body);
+}"""
+
+
+def test_a_picture_of_now_that_goes_while_it_is_out_of_sight_is_let_go_of(live, visit):
+    url, _env = live
+    page = visit(url).page
+    page.evaluate(LEAVING)
+    devtools = page.context.new_cdp_session(page)
+
+    def held():
+        devtools.send("HeapProfiler.collectGarbage")
+        return page.evaluate("left.filter((each) => each.deref()).length")
+
+    wait_until(lambda: held() == 0, "nothing holds them any more", held)
+
+
 PLACES = {  # and the lengths of episodes that are over by then, whose posters are there
     "wall": ("/?wall=1", ".wall", [10]),
     "runs": ("/", ".run-list", [10]),

@@ -13,8 +13,8 @@ const sight = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     const now = wanted.get(target);
     if (now) now.inSight = isIntersecting;
-    if (!target.isConnected) showNow(target, null);
   }
+  for (const node of wanted.keys()) if (!node.isConnected) showNow(node, null); // of one out of sight nothing is told when it goes
   settle();
 });
 still.addEventListener("change", settle);
