@@ -213,7 +213,7 @@ export const rendering = (run, number) => getJson(`/api/runs/${id(run)}/episodes
 export const render = (run, number) => getJson(`/api/runs/${id(run)}/episodes/render`, { number }, { method: "POST" });
 
 /** @type {(run: string, number: number, kind: "gif" | "webp", overlay: boolean) => Promise<Blob>} */
-export const animation = (run, number, kind, overlay) => request(`/api/runs/${id(run)}/episodes/animation${query({ number, kind, overlay: overlay || null })}`, (reply) => reply.blob(), { method: "POST" });
+export const animation = (run, number, kind, overlay) => request(`/api/runs/${id(run)}/episodes/animation${query({ number, kind, overlay: overlay ? "true" : null })}`, (reply) => reply.blob(), { method: "POST" });
 
 /**
  * The keys of the clips that show an episode whose reset had a seed.
