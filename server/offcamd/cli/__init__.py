@@ -50,9 +50,7 @@ for _panel, _verbs in _VERBS.items():
         app.command(rich_help_panel=_panel)(_verb)
 app.add_typer(keys.app, rich_help_panel="Other places")
 for _each in (*app.registered_commands, *keys.app.registered_commands):
-    _each.help = unwrapped(
-        (_each.callback and _each.callback.__doc__) or ""
-    )  # typer breaks lines where the source does
+    _each.help = unwrapped(getattr(_each.callback, "__doc__", None) or "")  # typer breaks lines where the source does
 
 _COMPLETION = "_OFFCAM_COMPLETE"
 """Environment variables by which a shell asks for completions."""
