@@ -92,3 +92,42 @@ def failure_of(encoder: str) -> str | None:
         return None
     lines = done.stderr.strip().splitlines()
     return lines[-1] if lines and done.returncode > 0 else f"its driver ended the process ({done.returncode})"
+
+
+_SPS, _PPS = 7, 8  # types of NAL units (ITU-T H.264, table 7-1)
+
+
+def parameter_sets(extradata: bytes) -> list[bytes]:
+    """The sequence and picture parameter sets of a stream: with the same ones its pictures decode.
+
+    Args:
+        extradata: a byte stream (ITU-T H.264, annex B), as an encoder has it, or an avcC box (ISO/IEC 14496-15,
+            5.3.3.1), as a file has it.
+    """
+    if extradata[:1] == b"\1":
+        return _of_avcc(extradata)
+    units = (unit.rstrip(b"\0") for unit in extradata.split(b"\0\0\1"))
+    return [unit for unit in units if unit and unit[0] & 31 in (_SPS, _PPS)]
+
+
+def _of_avcc(box: bytes) -> list[bytes]:
+    found: list[bytes] = []
+    at = 5
+    for mask in (31, 255):  # the bits of the number of sequence, then of picture parameter sets
+        count, at = box[at] & mask, at + 1
+        for _ in range(count):
+            size = int.from_bytes(box[at : at + 2], "big")
+            found.append(box[at + 2 : at + 2 + size])
+            at += 2 + size
+    return found
+
+
+def byte_stream(sample: bytes) -> bytes:
+    """Turn a picture as it is in a file, its units behind their lengths, into one as encoders give it (annex B)."""
+    units: list[bytes] = []
+    at = 0
+    while at < len(sample):
+        end = at + 4 + int.from_bytes(sample[at : at + 4], "big")
+        units.append(sample[at + 4 : end])
+        at = end
+    return b"".join(b"\0\0\0\1" + unit for unit in units)

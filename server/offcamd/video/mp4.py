@@ -90,6 +90,23 @@ class VideoWriter:
             self._file.write(self._encoder.encode(i420, 0 if self._last is None else pts))
         self._last = pts
 
+    def go_on_from(self, unfinished: Path) -> int:
+        """Take over the pictures of an unfinished file of the same settings, before any is written, and its path.
+
+        Args:
+            unfinished: a file that another `VideoWriter` left, salvaged, in the same file system.
+
+        Returns:
+            The pts of its last picture.
+
+        Raises:
+            EncodeError: a file failed, or this encoder's pictures do not go with those. The file is as it was.
+        """
+        with as_encode_error("going on with", unfinished):
+            self._last = self._file.take_over(unfinished, self._encoder.tick)
+        self._path = unfinished
+        return self._last
+
     def close(self) -> None:
         """Finish the file, so that it is a plain MP4. A second call does nothing.
 

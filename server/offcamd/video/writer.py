@@ -27,6 +27,9 @@ class Writer(VideoFile, Protocol):
     def write(self, i420: Pixels, pts: int) -> None:
         """Encode a picture, see `offcamd.video.mp4.VideoWriter.write`; or raise EncodeError."""
 
+    def go_on_from(self, unfinished: Path) -> int:
+        """Take over an unfinished file, see `offcamd.video.mp4.VideoWriter.go_on_from`; or raise EncodeError."""
+
 
 class PacketWriter(VideoFile, Protocol):
     """Writes encoded pictures into a file, as `offcamd.video.ring_encoder.RingFile` does."""
