@@ -8,6 +8,8 @@ low its priority. So the session's share is lowered, too. That, other than a pri
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +41,24 @@ def give_way(pid: int = 0) -> None:
     tries = _TRIES if pid == 0 else 1
     while not _share(pid, _SHARE) and (tries := tries - 1):
         time.sleep(_PAUSE_SECONDS)
+
+
+def yield_share(pid: int) -> bool:
+    """Lower the share of the session that a process leads, until `hurry`; its threads keep their priorities.
+
+    Returns whether there is nothing to try again, as `hurry` does.
+    """
+    return _share(pid, _SHARE)
+
+
+def lower_thread() -> None:
+    """Have the calling thread run only where nothing else of its session, or of its container, wants to.
+
+    It cannot be taken back without privileges. Does nothing where a priority is a whole process's.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def hurry(pid: int) -> bool:

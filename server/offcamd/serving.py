@@ -76,7 +76,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1, b
             before = ShownFile(daemon_paths(settings.endpoint).shown).port
             listener = stack.enter_context(server.bind(settings.http, before=before))
             settings = dataclasses.replace(settings, http=server.bound_address(listener, settings.http.host))
-        service = Service(settings, LateWriters(lambda: _writers(settings.encoder)))
+        service = Service(settings, LateWriters(lambda: _writers(settings.encoder)), apart=True)
         threading.excepthook = service.health.thread_ended
         _heed_signals(service, log_file)
         service.start()

@@ -15,6 +15,7 @@ from offcam_runs import record_rows
 from offcamd.__main__ import main
 from offcamd.daemon import dispatcher, loop
 from offcamd.encode import clip_encoder, pool, self_test
+from offcamd.encode.workers import process, serving
 from offcamd.store import index, store
 from offcamd.video.mp4 import VideoWriter
 
@@ -87,5 +88,8 @@ WAYS = {
 
 if __name__ == "__main__":
     WAYS[sys.argv[1]]()
+    process.COMMAND = (__file__, sys.argv[1])
+    if sys.argv[2].isdigit():  # an encoder process of it, which breaks in the same way
+        sys.exit(serving.main(*map(int, sys.argv[2:])))
     sys.argv[1:] = ["serve", *sys.argv[2:]]
     sys.exit(main())

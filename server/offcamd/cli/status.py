@@ -70,7 +70,9 @@ def _summary(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "clients", f"{stats['clients']} with {stats['streams']} streams"
     yield "memory", memory_of(stats)
     full = f"{size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
-    yield "queue", f"{full}, {span(stats['encode_lag_seconds'])} behind"
+    gives_way = stats["encode_lag_seconds"] > 1 and stats.get("encoders", {}).get("give_way")
+    why = ", as encoding gives way to other programs" if gives_way else ""
+    yield "queue", f"{full}, {span(stats['encode_lag_seconds'])} behind{why}"
     yield "frames", f"{frames['offered']:,} offered, {frames['encoded']:,} encoded{lost}"
     yield "clips", _counts(stats["clips"])
     yield "episodes", f"{stats['episodes']:,}"

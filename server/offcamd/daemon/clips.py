@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 log = Logger(__name__)
 
 LAGGING_SECONDS = 2.0
-"""While the encoders are further behind than this, new clips that ask for no preset get the fastest."""
+"""While the encoders are further behind than this, though they give way to nobody, new clips that ask for no preset get
+the fastest."""
 
 FASTEST_PRESET = "ultrafast"
 
@@ -169,7 +170,7 @@ class Clips:
             self._pool.start(clip.job)
 
     def _spec(self, final: Path, message: msg.OpenClip) -> encoding.ClipSpec:
-        lagging = not message.preset and self._pool.backlog().lag_seconds > LAGGING_SECONDS
+        lagging = not message.preset and self._pool.pressed and self._pool.backlog().lag_seconds > LAGGING_SECONDS
         return encoding.ClipSpec(
             part=final.with_name(final.name + PART_EXTENSION),
             final=final,
@@ -198,7 +199,8 @@ class Clips:
         for index, slot in message.frames:
             move = None if arena.spool is None else partial(arena.move, slot, clip, index, layouts)
             release = partial(arena.free, slot)
-            frames.append(Frame(index, arena.take(slot, layouts), nbytes, now, release=release, move=move))
+            parts, place = arena.take(slot, layouts), arena.place(slot, layouts)
+            frames.append(Frame(index, parts, nbytes, now, release=release, move=move, place=place))
         self._take(stream, clip, frames)
 
     def unnamed_frames(self, stream: LiveStream) -> None:

@@ -46,6 +46,7 @@ class Flushes:
         peer.flushes[token] = waiting
         for clip in waiting:
             clip.waited_by.add((peer, token))
+            clip.job.want()
         self._tell(peer, token)
 
     def tell(self, peer: Peer) -> None:

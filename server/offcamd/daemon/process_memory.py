@@ -20,8 +20,13 @@ def resident_bytes(pid: int | None = None) -> int | None:
         return None
 
 
-def memory(peers: Iterable[Peer]) -> dict[str, Any]:
-    """JSON-ready: the memory of this process and of each client that records; None for clients on other hosts."""
+def memory(peers: Iterable[Peer], encoders: Iterable[int]) -> dict[str, Any]:
+    """JSON-ready: the memory of the daemon and of each client that records; None for clients on other hosts.
+
+    Args:
+        peers: the clients.
+        encoders: the daemon's encoder processes.
+    """
     host = socket.gethostname()
     clients = []
     for peer in peers:
@@ -31,4 +36,5 @@ def memory(peers: Iterable[Peer]) -> dict[str, Any]:
         local = not peer.user and hello.host == host  # if a client states a wrong host or pid, only a number is wrong
         rss = resident_bytes(hello.pid) if local and hello.pid > 0 else None
         clients.append({"pid": hello.pid, "host": hello.host, "streams": len(peer.streams), "rss_bytes": rss})
-    return {"daemon_rss_bytes": resident_bytes(), "clients": clients}
+    own = [found for pid in (None, *encoders) if (found := resident_bytes(pid)) is not None]
+    return {"daemon_rss_bytes": sum(own) if own else None, "clients": clients}

@@ -28,8 +28,10 @@ from offcamd.daemon.transport import Transport
 from offcamd.encode.bounded_writer import BoundedWriters, half_of_memory
 from offcamd.encode.disk_reserve import DiskReserve
 from offcamd.encode.pool import EncoderPool
+from offcamd.encode.workers.process import WorkerLost
+from offcamd.encode.workers.wire import Setup
 from offcamd.process import file_descriptors
-from offcamd.process.health import FAILED, SERVICE, STORE, TESTING, VIDEO, GuardedThread, Health
+from offcamd.process.health import FAILED, SERVICE, SKIPPED, STORE, TESTING, VIDEO, GuardedThread, Health
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock
 from offcamd.process.logs import Logger
 from offcamd.process.signals import wait_for
@@ -57,6 +59,7 @@ class Service:
     Args:
         settings: the daemon's settings.
         writer_factory: makes a clip's writer; for tests with slow or failing encoders.
+        apart: whether clips are made by processes of their own, with the encoder that the settings name.
 
     Attributes:
         finished: set when the service has stopped and everything is final.
@@ -64,7 +67,7 @@ class Service:
         shown: the run folders that daemons at this endpoint have written, once it has started.
     """
 
-    def __init__(self, settings: Settings, writer_factory: WriterFactory = software) -> None:
+    def __init__(self, settings: Settings, writer_factory: WriterFactory = software, *, apart: bool = False) -> None:
         self.settings = settings
         self.endpoint = settings.endpoint
         self.lock = DaemonLock(settings.endpoint)
@@ -73,6 +76,7 @@ class Service:
         self.began = time.monotonic()  # for its uptime, as the clock of `started` may be set
         self.health = Health()
         self._writer_factory = writer_factory
+        self._apart = apart
         self._inbox = Inbox()
         self.finished = threading.Event()
         self._thread: threading.Thread | None = None
@@ -119,6 +123,7 @@ class Service:
             writer_factory=writers,
             health=self.health,
             ring_factory=writers.ring,
+            setup=self._setup() if self._apart else None,
         )
         # frames that wait must not take the room of the videos that they are to become
         self.pool.budget.spool_open = lambda: not reserve.missing(self.settings.spool_dir, reserves=2)
@@ -136,6 +141,10 @@ class Service:
         )
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()
+
+    def _setup(self) -> Setup:
+        settings = self.settings
+        return Setup(settings.encoder, settings.disk_reserve_bytes, half_of_memory() // settings.encoders)
 
     def _settle_spool(self) -> None:
         """Make the spool's folder. Without one there is no spool, but a folder that was named must be usable."""
@@ -179,15 +188,17 @@ class Service:
         self._self_test.start()
 
     def _test_itself(self) -> None:
-        from offcamd.encode.self_test import self_test  # noqa: PLC0415 - loads the video libraries
-
         self.health.self_test = TESTING
-        outcome = self_test(self._writer_factory, (self.settings.spool_dir, self.lock.paths.directory))
-        self.health.self_test = outcome.state
-        log.info("self-test", outcome=outcome.state, found=outcome.text, seconds=round(outcome.seconds, 3))
-        if outcome.state == FAILED:
-            self.health.down(VIDEO, outcome.text)
-            self.pool.refuse(EncodeError(outcome.text))
+        try:
+            state, text, seconds = self.pool.self_test((self.settings.spool_dir, self.lock.paths.directory))
+        except WorkerLost as lost:
+            text = f"no video can be made here, as the process that tried is gone: {lost}. Run: offcam doctor"
+            state, seconds = SKIPPED if lost.killed else FAILED, 0.0
+        self.health.self_test = state
+        log.info("self-test", outcome=state, found=text, seconds=round(seconds, 3))
+        if state == FAILED:
+            self.health.down(VIDEO, text)
+            self.pool.refuse(EncodeError(text))
 
     @property
     def unfinished(self) -> list[str]:

@@ -29,6 +29,7 @@ from offcam_proto.errors import OffcamError
 from offcam_proto.host import abandoned_arena, arena_path, mapped, packed_daemon, remove_arena
 from offcam_proto.limits import MIB
 from offcam_proto.validation import ID_BYTES
+from offcamd.encode.frame import FramePlace, SharedFile
 
 if TYPE_CHECKING:
     from offcam_proto.layout import FrameLayout
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
     from offcamd.encode.frame import Moved, Part
 
 
-KEPT_BYTES = 16 * MIB
+KEPT_BYTES = 64 * MIB
 """Bytes of an arena's first slots that stay in memory while they are free. Others take memory only while in use."""
+
+
+_DONE = bytes([DONE])  # not free: that is for the daemon to say, which gives its memory back
 
 
 class ArenaUnusable(OffcamError):
@@ -68,11 +72,9 @@ class Arena:
             descriptor = os.open(
                 f"/proc/{pid}/fd/{offer.descriptor}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
             )
-            close = weakref.finalize(self, os.close, descriptor)
+            weakref.finalize(self, os.close, descriptor)
             self.name = _check(descriptor, offer)
             self._memory = mapped(descriptor, offer.nbytes)
-            if self.name is None:
-                close()
         except (OSError, ValueError) as error:
             raise ArenaUnusable(f"the shared memory of process {pid} cannot be opened: {error}") from error
         if self._memory[TOKEN_AT : TOKEN_AT + ID_BYTES] != offer.token:
@@ -84,6 +86,7 @@ class Arena:
             raise ArenaUnusable("its slots are no whole pages, which could be given back while they are free")
         self._view = memoryview(self._memory)
         self._descriptor = descriptor
+        self._file = SharedFile(descriptor, mapped=True)
         self._allocated: set[int] = set()
         self._heads_at = heads_at(offer.slot_bytes, offer.slots)
         self.spool: SpoolFile | None = None
@@ -107,6 +110,11 @@ class Arena:
             found.append((self._view[start : start + layout.nbytes], layout))
             start += layout.nbytes
         return found
+
+    def place(self, slot: int, layouts: tuple[FrameLayout, ...]) -> FramePlace:
+        """Where a frame that was taken lies for other processes."""
+        pixels_at = SLOTS_AT + slot * self._slot_bytes
+        return FramePlace(self._file, pixels_at, layouts, mark_at=STATES_AT + slot, mark=_DONE)
 
     def move(self, slot: int, clip: int, index: int, layouts: tuple[FrameLayout, ...]) -> Moved | None:
         """Copy a frame that was taken to the file ``spool``, which outlives this process. From any thread.

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from offcam_proto.spool_file import HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, pack_name, place_bytes, spool_name
-from offcamd.encode.frame import Moved
+from offcamd.encode.frame import FramePlace, Moved, SharedFile
 from offcamd.encode.spool import read_at, write_at
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Buffer
     from offcamd.encode.budget import Budget
     from offcamd.encode.frame import Part
+
+
+_FREE = LENGTH.pack(0)
 
 
 class SpoolFile:
@@ -55,6 +58,7 @@ class SpoolFile:
         ).atexit = False  # the next daemon takes what is in it then
         os.pwrite(self.descriptor, token, TOKEN_AT)
         self._budget = budget
+        self._file = SharedFile(self.descriptor, mapped=False)
         self._place_bytes = place_bytes(slot_bytes)
         self._lock = threading.Lock()
         self._used: set[int] = set()
@@ -77,7 +81,8 @@ class SpoolFile:
         except BaseException:
             self._give_back(place)
             raise
-        return Moved(partial(self._read, place, layouts), partial(self._release, place))
+        where = FramePlace(self._file, start + PIXELS_AT, layouts, mark_at=start, mark=_FREE)
+        return Moved(partial(self._read, place, layouts), partial(self._release, place), where)
 
     def _take(self) -> int | None:
         with self._lock:
@@ -101,7 +106,7 @@ class SpoolFile:
 
     def _release(self, place: int) -> None:
         with suppress(OSError):  # at worst the next daemon encodes the frame again
-            os.pwrite(self.descriptor, LENGTH.pack(0), HEAD_BYTES + place * self._place_bytes)
+            os.pwrite(self.descriptor, _FREE, HEAD_BYTES + place * self._place_bytes)
         self._give_back(place)
 
     def _give_back(self, place: int) -> None:

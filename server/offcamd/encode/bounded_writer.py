@@ -93,7 +93,7 @@ class BoundedWriters:
 
 class _BoundedWriter:
     def __init__(self, writer: Writer, path: Path, nbytes: int, bounds: BoundedWriters) -> None:
-        self.copy_to = writer.copy_to
+        self.copy_to, self.go_on_from = writer.copy_to, writer.go_on_from
         self._writer = writer
         self._path, self._folder = path, path.parent
         self._nbytes = nbytes

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError, FrameError
+from offcam_runs.format import PLAIN_EXTENSION
 from offcamd.encode.clip_file import ClipFile, ClipSpec
+from offcamd.video.files import salvage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from offcamd.encode.frame import Frame
     from offcamd.process.health import Health
@@ -23,7 +28,13 @@ log = logging.getLogger(__name__)
 
 
 class PictureTaker(ClipFile):
-    """Takes the frames of one clip, in order. Use it from one thread at a time."""
+    """Takes the frames of one clip, in order. Use it from one thread at a time.
+
+    Attributes:
+        together: how many frames it is best given at once.
+    """
+
+    together = 1
 
     def __init__(self, spec: ClipSpec, health: Health | None = None) -> None:
         super().__init__(spec, health)
@@ -59,6 +70,14 @@ class PictureTaker(ClipFile):
         except BaseException as error:  # noqa: BLE001 - does as `_explained`, which is too slow for each frame
             self.fail(self._unexpected("encoding", error), lost=1)
 
+    def encode_all(
+        self, frames: Sequence[Frame], on_read: Callable[[Frame], None], on_written: Callable[[Frame], None]
+    ) -> None:
+        """As `encode`, for some frames, each of which ``on_written`` is called with once the muxer has it."""
+        for frame in frames:
+            self.encode(frame, partial(on_read, frame))
+            on_written(frame)
+
     def _convert(self, frame: Frame) -> Pixels | None:
         if self.error is not None:
             self.drop(1)
@@ -71,7 +90,7 @@ class PictureTaker(ClipFile):
 
         spec = self.spec
         self._converter = self._converter or I420Converter(spec.rows, spec.cols, spec.max_width, spec.max_height)
-        return self._converter.convert([view(buffer, layout) for buffer, layout in frame.parts])
+        return self._converter.convert([view(buffer, layout) for buffer, layout in frame.pixels()])
 
 
 class ClipEncoder(PictureTaker):
@@ -87,15 +106,50 @@ class ClipEncoder(PictureTaker):
         super().__init__(spec, health)
         self._make_writer = writer_factory
         self._pictures: Writer | None = None
+        self._resumed_size: tuple[int, int] | None = None
+
+    @property
+    def encoded(self) -> int:
+        """How many pictures are in the file."""
+        return self._encoded
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of its pictures in pixels; None before the first one."""
+        return self._size()
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last picture in the file; -1 before the first one."""
+        return self._last_index
+
+    def resume(self) -> None:
+        """Go on with the file of an encoder that died. What is in it by then counts as encoded."""
+        part = self.spec.part
+        fresh = part.with_name(part.name + PLAIN_EXTENSION)
+        try:
+            with self._explained("going on with"):
+                info = salvage(part) if part.exists() else None
+                if info is not None and info.frames:
+                    self._encoded, self._resumed_size = info.frames, (info.width, info.height)
+                    self._last_index = self._open(fresh, info.width, info.height).go_on_from(part)
+        except EncodeError as error:
+            self.fail(error)
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+
+    def _size(self) -> tuple[int, int] | None:
+        return super()._size() or self._resumed_size
+
+    def _open(self, path: Path, width: int, height: int) -> Writer:
+        self._created, spec = True, self.spec
+        self._writer = self._pictures = self._make_writer(
+            path, width=width, height=height, fps=spec.fps, preset=spec.preset, crf=spec.crf
+        )
+        return self._pictures
 
     def _write(self, index: int, planes: Pixels) -> None:
-        spec = self.spec
-        if self._pictures is None:
-            self._created = True
-            height, width = planes.shape[0] * 2 // 3, planes.shape[1]
-            self._writer = self._pictures = self._make_writer(
-                spec.part, width=width, height=height, fps=spec.fps, preset=spec.preset, crf=spec.crf
-            )
-        self._pictures.write(planes, index)
+        writer = self._pictures or self._open(self.spec.part, planes.shape[1], planes.shape[0] * 2 // 3)
+        writer.write(planes, index)
         self._encoded += 1
         self._last_index = index

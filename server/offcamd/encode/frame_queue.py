@@ -119,7 +119,7 @@ class FrameQueue:
 
     def done(self, frame: Frame) -> None:
         """Release the buffers of a frame that was taken."""
-        frame.parts = ()
+        frame.parts, frame.place = (), None
         if frame.release is not None:
             frame.release()
             frame.release = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import logging
 import threading
 import time
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from offcam_proto.errors import EncodeError, LocalProtocolError
@@ -14,6 +15,7 @@ from offcam_proto.limits import MIB
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec, PictureTaker
 from offcamd.encode.frame_queue import FrameQueue, Spilled
 from offcamd.encode.scheduler import LIGHT_BYTES
+from offcamd.encode.workers.clip import RemoteClip
 from offcamd.process.health import ENCODER, Health
 from offcamd.video.h264 import FAST_PRESETS
 
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
     from offcamd.encode.frame import Frame
     from offcamd.encode.histogram import Histogram
     from offcamd.encode.saved_clip import SavedClip
+    from offcamd.encode.workers.process import Worker
     from offcamd.video.writer import WriterFactory
+
+log = logging.getLogger(__name__)
+
+_numbers = count(1)
 
 TURN_FRAMES = 8
 TURN_BYTES = 2 * MIB
@@ -60,10 +67,6 @@ class ClipFinished:
 Event: TypeAlias = Released | Saturated | ClipFinished
 
 
-def _nothing() -> None:
-    """Do not release a frame's pixels when they were read, but later."""
-
-
 class Pool(Protocol):
     """What a clip needs of the pool that it belongs to, `offcamd.encode.pool.EncoderPool`."""
 
@@ -74,12 +77,16 @@ class Pool(Protocol):
     on_event: Callable[[Event], None]
     encode_seconds: Histogram
     wait_seconds: Histogram
+    apart: bool
 
     def wake(self, job: ClipJob) -> None:
         """See `EncoderPool.wake`."""
 
     def end(self, job: ClipJob, *, aborted: bool) -> None:
         """See `EncoderPool.end`."""
+
+    def want(self, job: ClipJob) -> None:
+        """See `EncoderPool.want`."""
 
 
 class ClipJob:
@@ -88,6 +95,9 @@ class ClipJob:
     Attributes:
         spec: the video to be made.
         queue: the frames not yet encoded.
+        apart: whether it is to be made by an encoder process.
+        assigned: whether it has one.
+        worker: number of the only worker that may encode it; None for any.
     """
 
     def __init__(self, spec: ClipSpec, pool: Pool) -> None:
@@ -98,10 +108,26 @@ class ClipJob:
         self._busy_seconds = 0.0
         self._small = False
         self.queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
-        self._encoder: PictureTaker = ClipEncoder(spec, pool.writer_factory, pool.health)
+        self._encoder: PictureTaker | RemoteClip = ClipEncoder(spec, pool.writer_factory, pool.health)
         self._fault: EncodeError | None = None
         # These belong to the pool and are guarded by its lock.
+        self.apart = pool.apart
+        self.assigned = False
+        self.worker: int | None = None
         self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = self.abandoned = False
+
+    def assign(self, worker: Worker) -> bool:
+        """Have the clip made by an encoder process from its first frame on; on the worker that asks that process.
+
+        Returns False if it is made here, as the process cannot be started.
+        """
+        try:
+            worker.start()
+        except OSError as error:
+            log.warning("%s is encoded in the daemon itself, as no process can be started: %s", self.spec.final, error)
+            return False
+        self._encoder = RemoteClip(self.spec, next(_numbers), worker, self._pool.health)
+        return True
 
     def offer(self, frames: Sequence[Frame]) -> None:
         """Queue frames, at least one. Returns at once, whatever encoder and disk are doing.
@@ -125,6 +151,10 @@ class ClipJob:
         """
         self._pool.end(self, aborted=aborted)
 
+    def want(self) -> None:
+        """Have the clip not give way to other programs any more, as somebody waits until it is final."""
+        self._pool.want(self)
+
     @property
     def complete(self) -> bool:
         """Whether all that is left to do for the clip is to finish its file. Under the pool's lock."""
@@ -132,8 +162,8 @@ class ClipJob:
 
     @property
     def light(self) -> bool:
-        """Whether most of the clip's next turn will be Python's work, not the encoder's. Under the pool's lock."""
-        return self._small and self.spec.preset in FAST_PRESETS and not self.complete
+        """Whether most of the clip's next turn will be Python's work here, not the encoder's. Under the pool's lock."""
+        return not self.apart and self._small and self.spec.preset in FAST_PRESETS and not self.complete
 
     @property
     def runnable(self) -> bool:
@@ -177,23 +207,45 @@ class ClipJob:
             self._encoder.fail(self._fault)
 
     def _encode_some(self) -> None:
-        frames = nbytes = 0
+        frames, nbytes = 0, 0
         while self._encoder.error is None and frames < TURN_FRAMES and nbytes < TURN_BYTES:
+            taken = self._take_some(min(self._encoder.together, TURN_FRAMES - frames), TURN_BYTES - nbytes)
+            if not taken:
+                return
+            frames, nbytes = frames + len(taken), nbytes + sum([frame.nbytes for frame in taken])
+            began = time.perf_counter()
+            self._encoder.encode_all(taken, self._read, self.queue.done)
+            each = (time.perf_counter() - began) / len(taken)
+            for _ in taken:
+                self._pool.encode_seconds.observe(each)
+
+    def _take_some(self, most: int, most_bytes: int) -> list[Frame]:
+        """The next frames, at least one if there is one."""
+        taken: list[Frame] = []
+        nbytes = 0
+        while len(taken) < most and nbytes < most_bytes:
             try:
                 frame = self.queue.take()
             except EncodeError as error:
-                self._encoder.fail(error)
-                return
+                self.fail(error)
+                break
             if frame is None:
-                return
-            frames, nbytes = frames + 1, nbytes + frame.nbytes
+                break
+            taken.append(frame)
+            nbytes += frame.nbytes
             self._pool.wait_seconds.observe(time.monotonic() - frame.arrived)
-            began = time.perf_counter()
-            lent = frame.release is not None  # its pixels are where they outlive a daemon that is killed
-            self._encoder.encode(frame, functools.partial(self.queue.done, frame) if not lent else _nothing)
-            if lent:
-                self.queue.done(frame)  # only now that the muxer has it: until then the next daemon could encode it
-            self._pool.encode_seconds.observe(time.perf_counter() - began)
+        if not taken:
+            self._pass_on_fault()
+        return taken
+
+    def _read(self, frame: Frame) -> None:
+        """Release a frame whose pixels were read.
+
+        One whose pixels are where they outlive a daemon that is killed is released only once the muxer has it: until
+        then the next daemon could encode it.
+        """
+        if frame.release is None:
+            self.queue.done(frame)
 
     def finish(self) -> None:
         """Finish the file and send `ClipFinished`; on a worker, once."""

@@ -6,10 +6,13 @@ few of the next; one more thread moves to disk the frames that do not fit in mem
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError
@@ -19,9 +22,12 @@ from offcamd.encode.frame_queue import Spilled
 from offcamd.encode.histogram import ENCODE_BOUNDS, WAIT_BOUNDS, Histogram
 from offcamd.encode.job import ClipFinished, ClipJob, Event, Released, Saturated
 from offcamd.encode.malloc import MallocTrimmer
+from offcamd.encode.pace import PaceKeeper
 from offcamd.encode.packet_ring import RingMemory
 from offcamd.encode.ring_job import RingJob
 from offcamd.encode.scheduler import Scheduler
+from offcamd.encode.workers.process import Worker
+from offcamd.encode.workers.wire import SelfTest
 from offcamd.process.health import ENCODER, SPOOL, GuardedThread, Health
 from offcamd.video.late_writers import ring_encoder, software
 
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from offcamd.encode.workers.wire import Setup
     from offcamd.video.writer import PacketEncoderFactory, WriterFactory
 
 __all__ = [
@@ -42,6 +49,9 @@ __all__ = [
     "RingJob",
     "Saturated",
 ]
+
+IDLE_SECONDS = 60.0
+"""How long an encoder process that is not the only one has nothing to do before it is ended."""
 
 STOP_SECONDS = 5.0
 """How long a hard stop waits for pictures that are being encoded and for files to be finished."""
@@ -67,9 +77,12 @@ class EncoderPool:
         writer_factory: makes a clip's writer.
         health: is told of unexpected errors.
         ring_factory: makes a ring's encoder.
+        setup: if given, each thread has clips made by a process of its own that is set up so; rings are made here.
 
     Attributes:
         budget: counts the bytes of frames.
+        pressed: whether encoding does not give way as the room for frames that wait runs short; without processes of
+            their own encoders never do.
         ring_memory: counts the rings, whose memory is not in ``budget``.
         closed: why no clip is begun any more, or None.
         encode_seconds: how long frames took to encode.
@@ -88,6 +101,7 @@ class EncoderPool:
         writer_factory: WriterFactory = software,
         health: Health | None = None,
         ring_factory: PacketEncoderFactory = ring_encoder,
+        setup: Setup | None = None,
     ) -> None:
         self.health = health or Health()
         self.ring_factory = ring_factory
@@ -100,21 +114,31 @@ class EncoderPool:
         self.encode_seconds = Histogram(ENCODE_BOUNDS)
         self.wait_seconds = Histogram(WAIT_BOUNDS)
         self._lock = threading.Lock()
-        self._resting: list[threading.Condition] = []  # idle workers; the last one is woken first: its caches are warm
+        # idle workers, by number
+        self._resting: dict[int, threading.Condition] = {}
         self._spillable = threading.Condition(self._lock)
         self._idle = threading.Condition(self._lock)
         self._jobs: set[ClipJob] = set()
         self._scheduler: Scheduler[ClipJob] = Scheduler()
+        self._idle_workers: set[int] = set()  # those that had nothing to do for `IDLE_SECONDS`
         self._watched = False  # whether an idle worker waits for `Scheduler.patience`
         self._spills: deque[ClipJob] = deque()
         self._blocked: set[ClipJob] = set()
+        self._saturated: set[ClipJob] = set()
+        self._wanted: set[ClipJob] = set()
+        self._pace = PaceKeeper(self.budget)
+        self._urgent = False
+        self.pressed = setup is None
         self._trimmer = MallocTrimmer()
         self._abandon = self._stop = False
         self._refused: EncodeError | None = None
         self._alive = workers
         self._spooling = True
+        self.apart = setup is not None
+        self._workers = [Worker(setup, self.health) for _ in range(workers)] if setup else []
         self._threads = [
-            GuardedThread(ENCODER, self._work, self.health, name=f"offcam-encode-{number}") for number in range(workers)
+            GuardedThread(ENCODER, partial(self._work, number), self.health, name=f"offcam-encode-{number}")
+            for number in range(workers)
         ]
         self._threads.append(GuardedThread(SPOOL, self._spool, self.health, name="offcam-spool"))
         for thread in self._threads:
@@ -160,6 +184,47 @@ class EncoderPool:
             job.held = False
             self._schedule(job)
 
+    def self_test(self, folders: tuple[Path, ...]) -> tuple[str, str, float]:
+        """Make and read a tiny video as those of clips are. Returns state, text and seconds; see `self_test`.
+
+        Raises:
+            WorkerLost: the process did not survive that.
+        """
+        if self._workers:
+            with suppress(OSError):  # no process can be started, so clips are made here
+                answer = self._workers[0].ask(SelfTest(folders))
+                assert answer.test is not None  # noqa: S101 - what the process answers
+                return answer.test
+        from offcamd.encode.self_test import self_test  # noqa: PLC0415 - loads the video libraries
+
+        return dataclasses.astuple(self_test(self.writer_factory, folders))
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that encode, which are running."""
+        return [worker.pid for worker in self._workers if worker.pid is not None]
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether encoding gives way to other programs."""
+        return self.apart and not self._urgent
+
+    def want(self, job: ClipJob) -> None:
+        """Have encoding not give way any more until a clip is final, as somebody waits for that."""
+        with self._lock:
+            if job in self._jobs:
+                self._wanted.add(job)
+        self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        """Have the processes give way to other programs, or not."""
+        if self._workers:
+            with self._lock:
+                self.pressed = self._pace.pressed(saturated=bool(self._saturated))
+                self._urgent = self.pressed or bool(self._wanted) or self.closed is not None
+            for worker in self._workers:
+                worker.pace(urgent=self._urgent)
+
     def backlog(self) -> EncoderBacklog:
         """What waits to be encoded, in all clips. From any thread."""
         with self._lock:
@@ -180,8 +245,9 @@ class EncoderPool:
             Whether everything was encoded. If not, each clip has got its `ClipFinished` all the same, unless a
             thread hung in the encoder or the disk for longer than `STOP_SECONDS`.
         """
+        self.closed = self.closed or EncodeError("the recorder is shutting down and starts no video", "shutdown")
+        self._keep_pace()
         with self._lock:
-            self.closed = self.closed or EncodeError("the recorder is shutting down and starts no video", "shutdown")
             for job in list(self._jobs):
                 job.aborted, job.ended = job.aborted or not job.ended, True
                 job.hurry()
@@ -191,14 +257,19 @@ class EncoderPool:
                 self._abandon = True
                 for job in self._jobs:
                     self._schedule(job)
-                self._idle.wait_for(lambda: not self._jobs, STOP_SECONDS)
+                if not self._idle.wait_for(lambda: not self._jobs, STOP_SECONDS) and self._workers:
+                    for each in self._workers:  # hung in a library or in the disk
+                        each.kill()
+                    self._idle.wait_for(lambda: not self._jobs, STOP_SECONDS)
             self._stop = True
-            for worker in self._resting:
-                worker.notify()
+            for resting in self._resting.values():
+                resting.notify()
             self._spillable.notify_all()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        for worker in self._workers:
+            worker.close()
         return complete
 
     def wake(self, job: ClipJob) -> None:
@@ -226,7 +297,7 @@ class EncoderPool:
         new = not job.scheduled and job.runnable and job in self._jobs
         if new:
             job.scheduled = True
-            self._scheduler.add(job, light=job.light)
+            self._scheduler.add(job, light=job.light, worker=job.worker)
         if self._spooling and job.queue.overflowing and job not in self._blocked:
             self._line_up_spill(job)
         return new
@@ -241,10 +312,16 @@ class EncoderPool:
         """Wake a worker if there is something for it to do. Under the lock."""
         now = time.monotonic()
         unwatched = not self._watched and self._scheduler.patience(now) is not None
-        if self._resting and (unwatched or self._scheduler.ready(now)):
-            self._resting.pop().notify()
+        for number in sorted(self._resting, key=self._cold):
+            if unwatched or self._scheduler.ready(now, number):
+                self._resting.pop(number).notify()
+                return
 
-    def _work(self) -> None:
+    def _cold(self, number: int) -> bool:
+        """Whether a worker has a process that would have to be started."""
+        return self.apart and self._workers[number].pid is None
+
+    def _work(self, number: int) -> None:
         """Give clips their turns, until the pool stops."""
         own = threading.Condition(self._lock)
         job: ClipJob | None = None
@@ -253,23 +330,36 @@ class EncoderPool:
                 with self._lock:
                     if job is not None:
                         self._turn_over(job)
-                    job = self._next(own)
-                    if job is None:
+                    job = self._next(number, own)
+                    if job is None and self._stop:
                         return
-                    complete, abandon = job.complete, self._abandon
+                if job is None:
+                    self._workers[number].rest()
+                    continue
+                with self._lock:
+                    complete, abandon, new = job.complete, self._abandon, job.apart and not job.assigned
+                    if new:
+                        job.assigned, job.worker = True, number
                 with self.health.survive(ENCODER, str(job.spec.final), job.broke):
+                    if new and not job.assign(self._workers[number]):
+                        job.apart = False
                     if complete:
                         self._finish(job)
                     else:
                         job.turn(abandon=abandon)
+                if self.pressed:
+                    self._keep_pace()  # there may be room again
         except BaseException as error:
-            self._lose_worker(job, error)
+            self._lose_worker(number, job, error)
             raise
 
-    def _lose_worker(self, job: ClipJob | None, error: BaseException) -> None:
+    def _lose_worker(self, number: int, job: ClipJob | None, error: BaseException) -> None:
         """End the clip of a worker that dies, and all clips if it is the last worker."""
         with self._lock:
             self._alive -= 1
+            self._scheduler.give_up(number)  # its process goes on with the other clips, asked by other threads
+            for each in self._jobs:
+                each.worker = None if each.worker == number else each.worker
             left = {each for each in self._jobs if each is job or not self._alive}
             if not self._alive:
                 self.closed = EncodeError(
@@ -281,21 +371,31 @@ class EncoderPool:
                 each.abandon(error)
             self._forget(each)
 
-    def _next(self, own: threading.Condition) -> ClipJob | None:
-        """Wait for the clip whose turn it is; None once the pool stops. Under the lock."""
-        while (job := self._scheduler.take(time.monotonic())) is None:
-            if self._stop:
+    def _next(self, number: int, own: threading.Condition) -> ClipJob | None:
+        """Wait for the clip whose turn at a worker it is; None once the pool stops, or its process is to be ended.
+
+        Under the lock.
+        """
+        while (job := self._scheduler.take(time.monotonic(), number)) is None:
+            if self._stop or self._superfluous(number):
                 return None
             patience = None if self._watched else self._scheduler.patience(time.monotonic())
             self._watched = self._watched or patience is not None
-            self._resting.append(own)
-            own.wait(patience)
-            if own in self._resting:  # it was not woken, the wait timed out
-                self._resting.remove(own)
+            self._resting[number] = own
+            if not own.wait(IDLE_SECONDS if patience is None else patience) and patience is None:
+                self._idle_workers.add(number)
+            self._resting.pop(number, None)  # still there if it was not woken, but the wait timed out
             if patience is not None:
                 self._watched = False
+        self._idle_workers.discard(number)
         self._call_worker()
         return job
+
+    def _superfluous(self, number: int) -> bool:
+        """Whether a worker's process has had nothing to do for long, and is not the only one. Under the lock."""
+        if number not in self._idle_workers or not self.apart or any(job.worker == number for job in self._jobs):
+            return False
+        return sum([not self._cold(each) for each in range(len(self._workers))]) > 1 and not self._cold(number)
 
     def _turn_over(self, job: ClipJob) -> None:
         """A worker is done with a clip for now. Under the lock."""
@@ -314,9 +414,10 @@ class EncoderPool:
 
     def _forget(self, job: ClipJob) -> None:
         with self._lock:
-            self._blocked.discard(job)
-            self._jobs.discard(job)
+            for jobs in (self._blocked, self._saturated, self._wanted, self._jobs):
+                jobs.discard(job)
             self._idle.notify_all()
+        self._keep_pace()
 
     def _spool(self) -> None:
         """Move frames of overflowing clips to disk, one of each clip at a time, until the pool stops."""
@@ -335,6 +436,7 @@ class EncoderPool:
                     if full:
                         self._blocked.add(job)
                     self._schedule(job)
+                self._keep_pace()
         except BaseException:
             with self._lock:  # frames wait in memory from now on
                 self._spooling = False
@@ -349,5 +451,7 @@ class EncoderPool:
         # It ends only when no frame waits for the disk, or the client might be told of a change with every frame.
         if full != job.saturated and (full or not job.queue.overflowing):
             job.saturated = full
+            with self._lock:
+                (self._saturated.add if full else self._saturated.discard)(job)
             self.on_event(Saturated(job, full))
         return full

@@ -26,6 +26,7 @@ class RingJob(ClipJob):
 
     def __init__(self, spec: ClipSpec, pool: RingPool) -> None:
         super().__init__(spec, pool)
+        self.apart = False  # its pictures are held in the daemon's memory
         self._poked = False
         self._ring = self._encoder = RingClip(
             spec,

@@ -63,6 +63,9 @@ class SavedClip(ClipFile):
     def end(self, *, aborted: bool = False) -> None:
         """Do nothing: the ring ends with its stream, and ends this video."""
 
+    def want(self) -> None:
+        """Do nothing: rings are encoded at once."""
+
     def reached(self, index: int) -> bool:
         """Whether all frames that it shows are before this index."""
         return index >= self.index + self.after

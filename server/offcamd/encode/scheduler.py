@@ -21,39 +21,48 @@ T = TypeVar("T")
 
 
 class Scheduler(Generic[T]):
-    """Clips in line: first come, first served, but a light clip waits while another has its turn. Not thread-safe."""
+    """Clips in line: first come, first served, but a light clip waits while another has its turn. Not thread-safe.
+
+    Some clips only one of the workers may encode.
+    """
 
     def __init__(self) -> None:
         self._count = 0
-        self._heavy: deque[tuple[int, T]] = deque()
+        self._heavy: dict[int | None, deque[tuple[int, T]]] = {None: deque()}  # by worker; None for any
         self._light: deque[tuple[int, T]] = deque()
         self._lane: T | None = None  # the light clip that has its turn
         self._since = 0.0
 
-    def add(self, clip: T, *, light: bool) -> None:
-        """Put a clip in line that is not in line yet."""
+    def add(self, clip: T, *, light: bool, worker: int | None = None) -> None:
+        """Put a clip in line that is not in line yet. One that is light is for any worker."""
         self._count += 1
-        (self._light if light else self._heavy).append((self._count, clip))
+        (self._light if light else self._heavy.setdefault(worker, deque())).append((self._count, clip))
 
-    def take(self, now: float) -> T | None:
-        """Take the clip out whose turn it is, or None if no clip may have one. Call `done` after the turn."""
-        light = self._open(now)
-        if not light and not self._heavy:
+    def take(self, now: float, worker: int | None = None) -> T | None:
+        """Take the clip out whose turn at a worker it is, or None if there is none. Call `done` after the turn."""
+        lines = [line for line in (self._heavy[None], self._heavy.get(worker)) if line]
+        if self._open(now):
+            lines.append(self._light)
+        if not lines:
             return None
-        if light and (not self._heavy or self._light[0] < self._heavy[0]):
-            _, self._lane = self._light.popleft()
-            self._since = now
-            return self._lane
-        return self._heavy.popleft()[1]
+        line = min(lines, key=lambda each: each[0][0])
+        _, clip = line.popleft()
+        if line is self._light:
+            self._lane, self._since = clip, now
+        return clip
 
     def done(self, clip: T) -> None:
         """End a clip's turn."""
         if clip is self._lane:
             self._lane = None
 
-    def ready(self, now: float) -> bool:
+    def give_up(self, worker: int) -> None:
+        """Let any worker encode what only this one could."""
+        self._heavy[None] = deque(sorted([*self._heavy[None], *self._heavy.pop(worker, ())], key=lambda each: each[0]))
+
+    def ready(self, now: float, worker: int | None = None) -> bool:
         """Whether `take` would return a clip."""
-        return bool(self._heavy) or self._open(now)
+        return bool(self._heavy[None] or self._heavy.get(worker)) or self._open(now)
 
     def patience(self, now: float) -> float | None:
         """Seconds until the next light clip is let in beside one whose turn takes too long; None if none waits."""

@@ -9,11 +9,10 @@ import tempfile
 from collections import deque
 from typing import IO, TYPE_CHECKING
 
-from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MIB
 from offcam_runs.filesystem import write_all
-from offcamd.encode.frame import Frame
+from offcamd.encode.frame import Frame, not_read_back
 
 if TYPE_CHECKING:
     import threading
@@ -103,13 +102,13 @@ class Spool:
         return segment
 
     def read(self) -> Frame:
-        """Read the next frame; there must be one. Raises EncodeError if the disk refuses."""
+        """Read the next frame; there must be one. Raises EncodeError if the disk refuses.
+
+        One with a `Frame.place` is read later, by whoever encodes it.
+        """
         kept = self._order[0]
-        try:
-            if kept is not None and kept.read is not None:
-                kept.parts = kept.read()
-        except OSError as error:
-            raise _not_read(error) from error
+        if kept is not None and kept.place is None:
+            kept.parts = kept.pixels()
         if kept is not None:
             with self._lock:
                 self._order.popleft()
@@ -128,7 +127,7 @@ class Spool:
             offset += _RECORD.size
             body = memoryview(read_at(descriptor, offset, parts * _LAYOUT.size + nbytes))
         except OSError as error:
-            raise _not_read(error) from error
+            raise not_read_back(error) from error
         with self._lock:
             self._order.popleft()
             segment.start = offset + len(body)
@@ -152,10 +151,6 @@ class Spool:
         segment = self._segments.popleft()
         segment.file.close()
         self._budget.free_spool(segment.end)
-
-
-def _not_read(error: OSError) -> EncodeError:
-    return EncodeError(f"frames that waited on disk could not be read back: {error}", "io")
 
 
 def _packed(part: Part) -> bytes:

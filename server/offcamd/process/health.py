@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,10 +48,14 @@ class Health:
 
     def unexpected(self, part: str, about: str, error: BaseException) -> None:
         """Log an unexpected error with its traceback, count it, and remember it."""
-        log.error("unexpected error in the %s, at %s: please report it", part, about, exc_info=error)
+        self.unexpected_elsewhere(part, about, repr(error), "".join(traceback.format_exception(error)))
+
+    def unexpected_elsewhere(self, part: str, about: str, error: str, trace: str) -> None:
+        """As `unexpected`, of an error in another process, of which there are its text and its traceback."""
+        log.error("unexpected error in the %s, at %s: please report it\n%s", part, about, trace.rstrip())
         with self._lock:
             self._unexpected[part] += 1
-            self._errors.append(f"{about}: unexpected {error!r}")
+            self._errors.append(f"{about}: unexpected {error}")
 
     def down(self, part: str, reason: str) -> None:
         """Note that a part of the daemon does not work any more. Its first reason counts."""

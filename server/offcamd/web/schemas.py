@@ -324,6 +324,7 @@ _STATS = {
         spool_bytes=INTEGER,
         spool_limit_bytes=INTEGER,
         encode_lag_seconds=NUMBER,
+        encoders=object_of(pids=list_of(INTEGER), give_way=FLAG),
         encode_seconds=reference("Histogram"),
         queue_wait_seconds=reference("Histogram"),
         frames=object_of(offered=INTEGER, encoded=INTEGER, dropped=_DROPPED),

@@ -105,8 +105,8 @@ def test_a_clip_that_hangs_does_not_stop_the_others(meeting) -> None:
 def test_frames_that_join_a_waiting_clip_call_no_second_worker(tmp_path, monkeypatch) -> None:
     looks, take, finished = [], scheduler.Scheduler.take, threading.Event()
 
-    def noted(line, now):
-        looks.append(take(line, now))
+    def noted(line, now, worker):
+        looks.append(take(line, now, worker))
         return looks[-1]
 
     monkeypatch.setattr(scheduler.Scheduler, "take", noted)

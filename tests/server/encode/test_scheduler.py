@@ -63,3 +63,13 @@ def test_nobody_waits_in_vain() -> None:
     assert scheduler.patience(0.0) is not None
     scheduler.done("a")
     assert scheduler.patience(0.0) is None
+
+
+def test_a_clip_of_one_worker_waits_for_that_one_and_holds_up_nobody_else() -> None:
+    scheduler = line()
+    for clip, worker in (("A", 1), ("B", None), ("C", 1), ("D", 2)):
+        scheduler.add(clip, light=False, worker=worker)
+    assert [scheduler.take(0.0, 0), scheduler.take(0.0, 0)] == ["B", None]
+    assert [scheduler.ready(0.0, worker) for worker in (0, 1, 2)] == [False, True, True]
+    assert [scheduler.take(0.0, 2), scheduler.take(0.0, 2)] == ["D", None]
+    assert [scheduler.take(0.0, 1) for _ in range(3)] == ["A", "C", None]

@@ -1,0 +1,212 @@
+"""The daemon's end of an encoder process: starts it, asks it, sets its pace, and says how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from offcam_runs.idle import hurry, yield_share
+from offcamd.encode.spool import write_at
+from offcamd.encode.workers.wire import Pace, Wire, WorkerAnswer
+from offcamd.process.health import ENCODER, Health
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcam_proto.messages import Buffer
+    from offcamd.encode.workers.wire import Encode, Fail, Finish, SelfTest, Setup
+
+log = logging.getLogger(__name__)
+
+COMMAND = ("-m", "offcamd.encode.workers")
+"""What Python is told to run in an encoder process."""
+
+_END_SECONDS = 5.0
+
+
+class WorkerLost(Exception):
+    """An encoder process ended before it answered. Its text says how.
+
+    Attributes:
+        killed: whether somebody ended it, as a system does that is short of memory; else it crashed.
+    """
+
+    def __init__(self, how: str, *, killed: bool) -> None:
+        super().__init__(how)
+        self.killed = killed
+
+
+class _Running(NamedTuple):
+    process: subprocess.Popen[bytes]
+    wire: Wire
+
+
+class Worker:
+    """An encoder process, started when it is first asked for something, and again after it ended.
+
+    From any thread, but `place` only by the one whose request comes next.
+
+    Args:
+        setup: how it encodes.
+        health: is told of unexpected errors in it.
+
+    Attributes:
+        life: which of the processes that follow each other is running; one more with each start.
+    """
+
+    def __init__(self, setup: Setup, health: Health) -> None:
+        self.life = 0
+        self._setup = setup
+        self._health = health
+        self._turn = threading.RLock()  # held until a request is answered
+        self._lock = threading.Lock()
+        self._urgent = False
+        self._share_for: bool | None = None
+        self._running: _Running | None = None
+        self._scratch = tempfile.TemporaryFile(buffering=0, dir=_scratch_folder())  # noqa: SIM115 - closed by close
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None if it is not running."""
+        running = self._running
+        return running.process.pid if running else None
+
+    def start(self) -> None:
+        """Start the process, if it is not running. Raises OSError if the system refuses."""
+        with self._turn:
+            if self._running is None:
+                self._start()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        descriptors = theirs.fileno(), self._scratch.fileno()
+        with theirs, ExitStack() as undo:
+            undo.callback(ours.close)
+            process = subprocess.Popen(
+                [sys.executable, *COMMAND, *map(str, descriptors)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd="/",  # so that it keeps no file system busy, and imports nothing from a training's folder
+                env={**os.environ, "PYTHONSAFEPATH": "1"},
+                pass_fds=descriptors,
+                start_new_session=True,  # so that its share of the cores can be lowered, and raised again
+            )
+            undo.pop_all()
+        wire = Wire(ours)
+        with self._lock:
+            self._running = _Running(process, wire)
+            self.life += 1
+            with suppress(OSError):  # it has ended already, as the first request will find
+                wire.send(self._setup)
+                wire.send(Pace(self._urgent))
+            self._share_for = None
+        self._share()
+
+    def ask(self, request: Encode | Finish | Fail | SelfTest, descriptors: Sequence[int] = ()) -> WorkerAnswer:
+        """Have something done, and wait for it.
+
+        Raises:
+            WorkerLost: the process ended before it answered. It is started again with the next request.
+            OSError: it cannot be started.
+        """
+        with self._turn:
+            self.start()
+            running = self._running
+            assert running is not None  # noqa: S101 - just started, and let go of by this thread alone
+            try:
+                with self._lock:
+                    running.wire.send(request, descriptors)
+                self._share()
+                answer, _ = running.wire.receive()
+            except (OSError, EOFError):
+                raise self._ended(running) from None
+        assert isinstance(answer, WorkerAnswer)  # noqa: S101 - it says nothing else
+        self._tell(answer)
+        return answer
+
+    def place(self, at: int, buffers: Sequence[Buffer]) -> None:
+        """Copy pixels to where the next request finds them, at an offset in the scratch file. Raises OSError."""
+        write_at(self._scratch.fileno(), at, buffers)
+
+    def pace(self, *, urgent: bool) -> None:
+        """Have it give way to other programs, or not, as somebody waits."""
+        if urgent == self._urgent:
+            return
+        with self._lock:
+            self._urgent = urgent
+            running = self._running
+            if running is None:
+                return
+            with suppress(OSError):
+                running.wire.send(Pace(urgent))
+        self._share()
+
+    def _share(self) -> None:
+        """Raise or lower the share of the cores, which the system may refuse for a tenth of a second."""
+        running, urgent = self._running, self._urgent
+        if running is not None and self._share_for is not urgent:
+            change = hurry if urgent else yield_share
+            if change(running.process.pid):
+                self._share_for = urgent
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        running = self._running
+        if running is not None:
+            running.process.kill()
+
+    def rest(self) -> None:
+        """End the process, which has nothing to do; the next request starts another."""
+        with self._turn, self._lock:
+            running, self._running = self._running, None
+        if running is not None:
+            running.wire.close()
+            _reap(running.process)
+
+    def close(self) -> None:
+        """End the process, which must not be asked for anything any more."""
+        self.rest()
+        self._scratch.close()
+
+    def _ended(self, running: _Running) -> WorkerLost:
+        """How the process ended."""
+        with self._lock:
+            self._running = None
+        running.wire.close()
+        code = _reap(running.process)
+        if code >= 0:
+            return WorkerLost(f"it ended with exit code {code}", killed=False)
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return WorkerLost(f"it was ended by {name}", killed=-code in (signal.SIGKILL, signal.SIGTERM))
+
+    def _tell(self, answer: WorkerAnswer) -> None:
+        for told in answer.told:
+            if told.error is None:
+                logging.getLogger(told.logger).log(told.level, "%s", told.text)
+            else:
+                self._health.unexpected_elsewhere(ENCODER, *told.error, told.text)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    """Wait until a process that nobody asks any more has ended; returns its exit code."""
+    try:
+        return process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _scratch_folder() -> str | None:
+    """A folder in memory, where there is one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a file without a name

@@ -1,0 +1,137 @@
+"""The processes that encode, killed, frozen or starved, under a real daemon and a client that goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from actors import WAIT_SECONDS
+
+import films
+import offcam
+from envs import Barcode, play
+from offcam_runs.run import read_run
+from offcamd.reports.verify import verify
+from waiting import wait_until
+
+LENGTH = 60
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "run"
+
+
+def encoders(daemons) -> list[int]:
+    return daemons.stats()["encoders"]["pids"]
+
+
+def test_killed_in_the_midst_of_videos_they_cost_a_frame_each_at_most(daemons, folder):
+    daemons.start("--encoders", "2")
+    wait_until(lambda: daemons.stats()["self_test"] == "passed", "the self-test passed")
+    envs = [offcam.record(Barcode(LENGTH), str(folder), every=1, overflow="block", name_prefix=name) for name in "ab"]
+    for _ in range(5):
+        for env in envs:
+            env.reset()
+        for step in range(LENGTH):
+            for env in envs:
+                env.step(0)
+            if step == LENGTH // 2:
+                for pid in wait_until(lambda: encoders(daemons), "clips are encoded"):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+        for env in envs:
+            assert env.flush()
+    for env in envs:
+        env.close()
+    clips = read_run(folder, "all").clips
+    assert [clip.error for clip in clips] == [None] * 10, daemons.log.read_text()
+    assert [clip.state for clip in clips] == ["final"] * 10
+    for clip in clips:
+        shown = films.numbers(folder / clip.file)
+        assert len(shown) == clip.frames
+        assert shown == sorted(set(shown)), "each frame once, and in order"
+        assert clip.frames + sum(clip.dropped.values()) == LENGTH + 1
+        assert clip.dropped.get("encoder", 0) <= 1
+    assert verify(folder).ok
+    daemons.stop()
+
+
+def test_frozen_they_keep_no_agent_and_no_other_video_waiting(daemons, folder):
+    daemons.start("--encoders", "2")
+    env = offcam.record(Barcode(LENGTH), str(folder), every=1, name_prefix="a")
+    play(env, 1)
+    env.flush()
+    (first,) = encoders(daemons)
+    os.kill(first, signal.SIGSTOP)
+    play(env, 2)
+    os.kill(first, signal.SIGCONT)
+    env.close()
+    assert {clip.state for clip in read_run(folder, "all").clips} == {"final"}
+    assert verify(folder).ok
+    daemons.stop()
+
+
+def test_frozen_for_good_they_end_with_a_daemon_that_is_told_twice(daemons, folder):
+    daemons.start("--encoders", "1")
+    env = offcam.record(Barcode(LENGTH), str(folder), every=1)
+    env.reset()
+    for _ in range(10):
+        env.step(0)
+    (pid,) = wait_until(lambda: encoders(daemons), "a clip is encoded")
+    os.kill(pid, signal.SIGSTOP)
+    env.step(0)
+    daemons.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: '"stopping"' in daemons.log.read_text(), "it stops")
+    daemons.process.send_signal(signal.SIGTERM)
+    daemons.process.wait(WAIT_SECONDS)
+    wait_until(lambda: not alive(pid), "the frozen process is gone, too")
+
+
+def test_they_end_with_a_daemon_that_is_killed(daemons, folder):
+    daemons.start("--encoders", "1")
+    env = offcam.record(Barcode(LENGTH), str(folder), every=1)
+    env.reset()
+    env.step(0)
+    (pid,) = wait_until(lambda: encoders(daemons), "a clip is encoded")
+    daemons.kill()
+    wait_until(lambda: not alive(pid), "it is gone")
+    daemons.start()
+    for _ in range(LENGTH - 1):
+        env.step(0)
+    env.close()
+    clips = read_run(folder, "all").clips
+    assert sum(clip.frames + sum(clip.dropped.values()) for clip in clips) == LENGTH + 1
+    assert verify(folder).ok
+    daemons.stop()
+
+
+def test_beside_busy_cores_videos_wait_and_who_flushes_has_them_at_once(daemons, folder):
+    daemons.start("--encoders", "1")
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        env = offcam.record(Barcode(LENGTH), str(folder), every=1)
+        play(env, 3)
+        assert env.flush()
+        assert not daemons.stats()["encoders"]["give_way"] or daemons.stats()["queue_bytes"] == 0
+        assert [clip.state for clip in read_run(folder, "all").clips] == ["final"] * 3
+        env.close()
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+    assert verify(folder).ok
+    daemons.stop()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
