@@ -114,8 +114,13 @@ def _found(environ: Mapping[str, str]) -> host.Found:
     return host.find({**environ, ADDR_VARIABLE: ""}, os.getuid())
 
 
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+MOST_ENCODERS = 8
+"""Most encoders where no number is set: each is a process of about 50 MB once it has something to do."""
+
+
+def _encoders() -> int:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, MOST_ENCODERS)
 
 
 def default_spool_dir(_environ: Mapping[str, str]) -> str:
@@ -215,7 +220,7 @@ SPECS: tuple[Spec, ...] = (
         0,
         "Leave after so many seconds without a client; 0 for never.",
     ),
-    Spec("encoders", values.integer(1, 256), lambda _environ: _cpu_count(), "Encoder threads."),
+    Spec("encoders", values.integer(1, 256), lambda _environ: _encoders(), "Processes that encode, at most."),
     Spec("memory_limit_bytes", values.memory_size, "512MiB", "Frames kept in memory at most, for example 512MiB."),
     Spec(
         "spool_limit_bytes", values.size, "4GiB", "Frames kept on disk at most once memory is full, for example 4GiB."

@@ -41,6 +41,10 @@ class LateWriters:
 
     def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
         """Make a writer, see `WriterFactory`."""
+        return self.load()(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
+
+    def load(self) -> WriterFactory:
+        """Make the real factory, if it is not made yet."""
         with self._lock:
             factory = self._factory = self._factory or self._make_factory()
-        return factory(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
+        return factory

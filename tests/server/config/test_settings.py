@@ -9,7 +9,7 @@ import pytest
 
 from offcam_proto import host, variables
 from offcam_proto.errors import ConfigError
-from offcamd.config.settings import SPECS, Settings, load, load_endpoint
+from offcamd.config.settings import MOST_ENCODERS, SPECS, Settings, load, load_endpoint
 from offcamd.config.values import HttpAddress
 from offcamd.video import h264
 
@@ -30,7 +30,7 @@ def test_defaults(runtime, monkeypatch):
     assert settings.keys == runtime / "config" / "offcam" / "keys"
     assert settings.root == runtime / "home" / "offcam-runs"
     assert settings.idle_seconds == 0
-    assert settings.encoders == len(os.sched_getaffinity(0))
+    assert settings.encoders == min(len(os.sched_getaffinity(0)), MOST_ENCODERS)
     assert settings.memory_limit_bytes == 512 * 2**20
     assert settings.spool_limit_bytes == 4 * 2**30
     assert settings.spool_dir == runtime / "cache" / "offcam" / "spool"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcam_runs.accounts import EncodedResult
-    from offcamd.encode.frame import Frame
+    from offcamd.encode.frame import Frame, SharedFile
     from offcamd.encode.workers.process import Worker
     from offcamd.encode.workers.wire import WorkerAnswer
     from offcamd.process.health import Health
@@ -100,47 +100,42 @@ class RemoteClip(ClipFile):
             EncodeError: frames could not be read.
             OSError: no process can be started.
         """
-        self._worker.start()
-        resumes = self._life not in (0, self._worker.life)
-        if resumes:
-            self._tries = 1 if self._encoded > self._resumed_at else self._tries + 1
-            if self._tries > MOST_TRIES:
-                return False
-            self._resumed_at = self._encoded
-            self._files.clear()
-        spec = None if self._life == self._worker.life else self.spec
-        pixels, opened, descriptors = self._packed(frames)
-        self._life = self._worker.life
-        answer = self._worker.ask(Encode(self._number, pixels, opened, spec=spec, resumes=resumes), descriptors)
+        with self._worker.turn:
+            self._worker.start()
+            resumes = self._life not in (0, self._worker.life)
+            if resumes:
+                self._tries = 1 if self._encoded > self._resumed_at else self._tries + 1
+                if self._tries > MOST_TRIES:
+                    return False
+                self._resumed_at = self._encoded
+                self._files.clear()
+            spec = None if self._life == self._worker.life else self.spec
+            pixels, opened, descriptors = self._packed(frames)
+            self._life = self._worker.life
+            answer = self._worker.ask(Encode(self._number, pixels, opened, spec=spec, resumes=resumes), descriptors)
         if resumes:
             self.drop(max(self._encoded + answer.had - answer.resumed, 0), "encoder")
         self._note(answer)
         return True
 
     def _packed(self, frames: Sequence[Frame]) -> tuple[list[Pixels], list[Opened], list[int]]:
-        """Frames as the process finds them, and the files that it has not seen yet. Raises EncodeError, OSError."""
+        """Frames as the process finds them, and the files that it has not seen yet. Raises EncodeError."""
         found: list[Pixels] = []
-        opened: list[Opened] = []
-        descriptors: list[int] = []
+        new: dict[int, SharedFile] = {}
         at = 0  # in the scratch file
         for frame in frames:
             place = frame.place
             if place is None:
-                buffers, layouts = zip(*frame.pixels(), strict=True)
-                sizes = [memoryview(buffer).nbytes for buffer in buffers]
-                self._worker.place(at, buffers)
-                found.append(Pixels(frame.index, 0, at, layouts, sizes=sizes))
-                at += sum(sizes)
+                found.append(self._copied(frame, at))
+                at += sum(found[-1].sizes)
                 continue
-            file = place.file
-            if file.number not in self._files:
-                self._files.add(file.number)
-                opened.append(Opened(file.number, file.mapped))
-                descriptors.append(file.descriptor)
+            if place.file.number not in self._files:
+                self._files.add(place.file.number)
+                new[place.file.number] = place.file
             found.append(
                 Pixels(
                     index=frame.index,
-                    file=file.number,
+                    file=place.file.number,
                     at=place.pixels_at,
                     layouts=place.layouts,
                     sizes=[layout.nbytes for layout in place.layouts],
@@ -148,7 +143,17 @@ class RemoteClip(ClipFile):
                     mark=place.mark,
                 )
             )
-        return found, opened, descriptors
+        opened = [Opened(file.number, file.mapped) for file in new.values()]
+        return found, opened, [file.descriptor for file in new.values()]
+
+    def _copied(self, frame: Frame, at: int) -> Pixels:
+        """Copy a frame, which is in this process's memory alone, to an offset of the scratch file."""
+        buffers, layouts = zip(*frame.pixels(), strict=True)
+        try:
+            self._worker.place(at, buffers)
+        except OSError as error:
+            raise EncodeError(f"frames could not be handed to the process that encodes: {error}", "io") from error
+        return Pixels(frame.index, 0, at, layouts, sizes=[memoryview(buffer).nbytes for buffer in buffers])
 
     def _note(self, answer: WorkerAnswer) -> None:
         self._encoded, self._last_index, self._pixels = answer.encoded, answer.last_index, answer.size

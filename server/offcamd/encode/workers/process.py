@@ -52,13 +52,14 @@ class _Running(NamedTuple):
 class Worker:
     """An encoder process, started when it is first asked for something, and again after it ended.
 
-    From any thread, but `place` only by the one whose request comes next.
+    From any thread. Who has to `place` something before a request holds ``turn`` until that is answered.
 
     Args:
         setup: how it encodes.
         health: is told of unexpected errors in it.
 
     Attributes:
+        turn: held until a request is answered.
         life: which of the processes that follow each other is running; one more with each start.
     """
 
@@ -66,10 +67,11 @@ class Worker:
         self.life = 0
         self._setup = setup
         self._health = health
-        self._turn = threading.RLock()  # held until a request is answered
+        self.turn = threading.RLock()
         self._lock = threading.Lock()
         self._urgent = False
         self._share_for: bool | None = None
+        self._loaded = 0  # the life that has answered
         self._running: _Running | None = None
         self._scratch = tempfile.TemporaryFile(buffering=0, dir=_scratch_folder())  # noqa: SIM115 - closed by close
 
@@ -81,7 +83,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the process, if it is not running. Raises OSError if the system refuses."""
-        with self._turn:
+        with self.turn:
             if self._running is None:
                 self._start()
 
@@ -108,7 +110,6 @@ class Worker:
                 wire.send(self._setup)
                 wire.send(Pace(self._urgent))
             self._share_for = None
-        self._share()
 
     def ask(self, request: Encode | Finish | Fail | SelfTest, descriptors: Sequence[int] = ()) -> WorkerAnswer:
         """Have something done, and wait for it.
@@ -117,18 +118,19 @@ class Worker:
             WorkerLost: the process ended before it answered. It is started again with the next request.
             OSError: it cannot be started.
         """
-        with self._turn:
+        with self.turn:
             self.start()
             running = self._running
             assert running is not None  # noqa: S101 - just started, and let go of by this thread alone
             try:
                 with self._lock:
                     running.wire.send(request, descriptors)
-                self._share()
                 answer, _ = running.wire.receive()
             except (OSError, EOFError):
                 raise self._ended(running) from None
         assert isinstance(answer, WorkerAnswer)  # noqa: S101 - it says nothing else
+        self._loaded = self.life
+        self._share()
         self._tell(answer)
         return answer
 
@@ -150,9 +152,13 @@ class Worker:
         self._share()
 
     def _share(self) -> None:
-        """Raise or lower the share of the cores, which the system may refuse for a tenth of a second."""
+        """Raise or lower the share of the cores, which the system may refuse for a tenth of a second.
+
+        It is not lowered before the first answer: to load its libraries takes the process 0.3 s of CPU.
+        """
         running, urgent = self._running, self._urgent
-        if running is not None and self._share_for is not urgent:
+        loaded = urgent or self._loaded == self.life
+        if running is not None and loaded and self._share_for is not urgent:
             change = hurry if urgent else yield_share
             if change(running.process.pid):
                 self._share_for = urgent
@@ -165,7 +171,7 @@ class Worker:
 
     def rest(self) -> None:
         """End the process, which has nothing to do; the next request starts another."""
-        with self._turn, self._lock:
+        with self.turn, self._lock:
             running, self._running = self._running, None
         if running is not None:
             running.wire.close()

@@ -57,7 +57,9 @@ def main(end: int, scratch: int) -> None:
     with suppress(EOFError, OSError):
         setup, _ = wire.receive()
         threading.Thread(target=_end_with, args=(end,), name="offcam-watch", daemon=True).start()
-        Lanes(wire, Work(setup, scratch)).run()
+        work = Work(setup, scratch)
+        work.load()
+        Lanes(wire, work).run()
     os._exit(0)  # at once, whatever a thread is at: another daemon may be about to take over the files
 
 
@@ -145,12 +147,17 @@ class Work:
         self._told: list[ToldLine] = []
         self._health = _ToldHealth(self._told)
         logging.getLogger().handlers = [_ToldLog(self._told)]
-        writers = LateWriters(lambda: _writers(setup.encoder))
-        self._make_writer = writers
-        self._bounded = BoundedWriters(writers, DiskReserve(setup.disk_reserve), setup.memory)
+        self._writers = LateWriters(lambda: _writers(setup.encoder))
+        self._bounded = BoundedWriters(self._writers, DiskReserve(setup.disk_reserve), setup.memory)
         self._scratch = _File(scratch, mapped=False)
         self._clips: dict[int, _Clip] = {}
         self._trimmer = MallocTrimmer()
+
+    def load(self) -> None:
+        """Load the video libraries, which a thread of low priority would take long for."""
+        from offcamd.video import i420  # noqa: F401, PLC0415 - see above
+
+        self._writers.load()
 
     def on(self, request: Encode | Finish | Fail | SelfTest, descriptors: list[int]) -> Iterator[WorkerAnswer | None]:
         """Do a request, with a pause (None) after each frame; its answer is the last of what is yielded."""
@@ -172,7 +179,7 @@ class Work:
         else:
             from offcamd.encode.self_test import self_test  # noqa: PLC0415 - loads the video libraries
 
-            outcome = self_test(self._make_writer, request.folders)
+            outcome = self_test(self._writers, request.folders)
             yield WorkerAnswer(self._tell(), test=(outcome.state, outcome.text, outcome.seconds))
 
     def _encode(self, request: Encode, descriptors: list[int]) -> Iterator[WorkerAnswer | None]:
