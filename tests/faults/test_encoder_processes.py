@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from actors import WAIT_SECONDS
 
 import films
 import offcam
-from envs import Barcode, play
+from envs import Barcode, Look, play
 from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 from waiting import wait_until
@@ -91,6 +92,31 @@ def test_frozen_for_good_they_end_with_a_daemon_that_is_told_twice(daemons, fold
     daemons.process.send_signal(signal.SIGTERM)
     daemons.process.wait(WAIT_SECONDS)
     wait_until(lambda: not alive(pid), "the frozen process is gone, too")
+
+
+def test_one_that_gets_no_more_memory_ends_its_video_and_nothing_else(daemons, folder):
+    daemons.start("--encoders", "1")
+    small = offcam.record(Barcode(LENGTH), str(folder), every=1, name_prefix="small")
+    play(small, 1)
+    assert small.flush()
+    (pid,) = encoders(daemons)
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    now = pages * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (now, resource.RLIM_INFINITY))
+    large = offcam.record(Barcode(5, Look(height=3000, width=3000)), str(folder), every=1, name_prefix="large")
+    play(large, 1)
+    large.close()
+    with suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_AS, 2 * (resource.RLIM_INFINITY,))
+    play(small, 1)
+    small.close()
+    clips = read_run(folder, "all").clips
+    assert all(clip.offered == clip.frames + sum(clip.dropped.values()) for clip in clips)
+    assert [clip.state for clip in clips if clip.file and clip.file.startswith("small")] == ["final", "final"]
+    (starved,) = (clip for clip in clips if not clip.file)
+    assert "no memory is left" in starved.error
+    assert daemons.process.poll() is None
+    daemons.stop()
 
 
 def test_they_end_with_a_daemon_that_is_killed(daemons, folder):

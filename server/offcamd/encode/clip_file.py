@@ -92,6 +92,8 @@ class ClipFile:
 
     def _unexpected(self, doing: str, error: BaseException) -> EncodeError:
         about = f"{doing} {self.spec.final}"
+        if isinstance(error, MemoryError):
+            return EncodeError(f"no memory is left for {about}: record smaller frames, or fewer videos at a time")
         self._health.unexpected(ENCODER, about, error)
         return EncodeError(
             f"unexpected {error!r} while {about}: the video library or offcam is at fault, `offcam doctor` tries it"
