@@ -39,6 +39,9 @@ TURN_FRAMES = 8
 TURN_BYTES = 2 * MIB
 """A clip's turn ends after so many frames or pixel bytes, whichever comes first."""
 
+SPILLED_FRAMES = 4
+"""So many frames of a clip move to disk before those of another do, and their credit is returned."""
+
 
 @dataclass(frozen=True)
 class Released:
@@ -270,8 +273,10 @@ class ClipJob:
         self._pool.on_event(ClipFinished(self, dataclasses.replace(result, encode_seconds=busy)))
 
     def spill(self) -> Spilled:
-        """Move one frame to disk; on the spool thread."""
-        outcome = self.queue.spill()
+        """Move a few frames to disk, and return what became of the last one; on the spool thread."""
+        outcome, moved = self.queue.spill(), 1
+        while outcome is Spilled.MOVED and moved < SPILLED_FRAMES and self.queue.overflowing:
+            outcome, moved = self.queue.spill(), moved + 1
         self._report_released()
         return outcome
 

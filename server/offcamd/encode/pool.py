@@ -420,7 +420,7 @@ class EncoderPool:
         self._keep_pace()
 
     def _spool(self) -> None:
-        """Move frames of overflowing clips to disk, one of each clip at a time, until the pool stops."""
+        """Move frames of overflowing clips to disk, a few of each clip at a time, until the pool stops."""
         try:
             while True:
                 with self._lock:
@@ -446,7 +446,7 @@ class EncoderPool:
             raise
 
     def _spill(self, job: ClipJob) -> bool:
-        """Move one frame of a clip; returns whether the disk has no room for it."""
+        """Move a few frames of a clip; returns whether the disk has no room for one."""
         full = job.spill() is Spilled.NO_ROOM
         # It ends only when no frame waits for the disk, or the client might be told of a change with every frame.
         if full != job.saturated and (full or not job.queue.overflowing):
