@@ -241,6 +241,7 @@ STATS = {
     "versions": {"offcam": "1"},
     "frames": {"offered": 0, "encoded": 0, "dropped": {}},
     "clips": dict.fromkeys(CLIP_STATES, 0),
+    "encoders": {"pids": [1], "give_way": True},
     "breaches": {},
     "lost": {"frames": 0, "records": 0},
     "steps": {"dropped": {}},

@@ -70,9 +70,7 @@ def _summary(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "clients", f"{stats['clients']} with {stats['streams']} streams"
     yield "memory", memory_of(stats)
     full = f"{size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
-    gives_way = stats["encode_lag_seconds"] > 1 and stats.get("encoders", {}).get("give_way")
-    why = ", as encoding gives way to other programs" if gives_way else ""
-    yield "queue", f"{full}, {span(stats['encode_lag_seconds'])} behind{why}"
+    yield "queue", f"{full}, {behind(stats)}"
     yield "frames", f"{frames['offered']:,} offered, {frames['encoded']:,} encoded{lost}"
     yield "clips", _counts(stats["clips"])
     yield "episodes", f"{stats['episodes']:,}"
@@ -81,6 +79,13 @@ def _summary(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "counted", "since it started, all runs together"
     yield "lost", _counts({what: count for what, count in stats.get("lost", {}).items() if count})
     yield "problems", "; ".join(f"{part} is down" for part in stats.get("problems", ())) or "none"
+
+
+def behind(stats: dict[str, Any]) -> str:
+    """How far the encoders are behind, and whether they mean to be."""
+    lag = stats["encode_lag_seconds"]
+    gives_way = lag > 1 and stats.get("encoders", {}).get("give_way")
+    return f"{span(lag)} behind{', giving way to other programs' if gives_way else ''}"
 
 
 def memory_of(stats: dict[str, Any]) -> str:

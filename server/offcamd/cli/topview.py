@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from offcamd.cli.status import memory_of
+from offcamd.cli.status import behind, memory_of
 from offcamd.cli.text import cell_width, counted, number, printable, shortened, size, span
 
 if TYPE_CHECKING:
@@ -183,12 +183,11 @@ def _daemon(stats: dict[str, Any]) -> list[Text]:
     many = f"{counted(stats['clients'], 'client')}, {counted(stats['streams'], 'stream')}"
     who = f"offcam {stats['version']}, pid {stats['pid']}, up {span(stats['uptime_seconds'])}: {many}"
     queue = f"queue {size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
-    behind = f"{span(stats['encode_lag_seconds'])} behind"
     spool = f"; on disk {size(stats['spool_bytes'])}" if stats["spool_bytes"] else ""
     done = f"frames {frames['encoded']:,} encoded, {sum(dropped.values()):,} dropped"
     lines = (
         (who, "bold"),
-        (f"memory {memory_of(stats)}; {queue}, {behind}{spool}", ""),
+        (f"memory {memory_of(stats)}; {queue}, {behind(stats)}{spool}", ""),
         (
             f"{done}{f' ({lost})' if lost else ''}; {stats['episodes']:,} episodes since it started",
             "yellow" if dropped else "",

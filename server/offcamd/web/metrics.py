@@ -73,6 +73,10 @@ class Exporter(Collector):
         yield InfoMetricFamily("offcam_build", "Versions of offcam and of what it uses.", value=stats["versions"])
         for name, text, key in _GAUGES:
             yield GaugeMetricFamily(name, text, value=stats[key])
+        encoders = stats["encoders"]
+        yield GaugeMetricFamily("offcam_encoders", "Encoder processes that are running.", value=len(encoders["pids"]))
+        yielding = "1 while encoding gives way to other programs, so that frames wait on purpose."
+        yield GaugeMetricFamily("offcam_encoders_give_way", yielding, value=int(encoders["give_way"]))
         frames = stats["frames"]
         yield CounterMetricFamily("offcam_frames_offered", "Frames that wrappers captured.", value=frames["offered"])
         yield CounterMetricFamily("offcam_frames_encoded", "Frames in finished videos.", value=frames["encoded"])

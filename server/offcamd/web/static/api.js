@@ -68,6 +68,7 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   pid: number, version: string, endpoint: string, uptime_seconds: number, clients: number, streams: number, queue_bytes: number,
  *   queue_limit_bytes: number, spool_bytes: number, spool_limit_bytes: number, encode_lag_seconds: number,
+ *   encoders: {pids: number[], give_way: boolean},
  *   frames: {offered: number, encoded: number, dropped: Counts}, steps: {dropped: Counts}, lost: Counts, problems: Record<string, string>, recent_errors: string[],
  *   memory: {daemon_rss_bytes: number | null, clients: {rss_bytes: number | null}[]},
  * }} Stats of the daemon

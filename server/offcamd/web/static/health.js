@@ -73,14 +73,15 @@ export class Health {
     const dropped = total(stats.frames.dropped);
     if (dropped > this.dropped) this.droppedAt = performance.now();
     this.dropped = dropped;
-    const behind = queue > FULL || stats.encode_lag_seconds > LAGGING;
+    const lagging = stats.encode_lag_seconds > LAGGING && !stats.encoders.give_way;
+    const behind = queue > FULL || lagging;
     const broken = Object.keys(stats.problems); // parts of the daemon that are down
     this.dot.className = broken.length ? "dot down" : behind ? "dot warn" : stats.streams ? "dot live" : "dot ok";
     say(this.word, broken.length ? `${broken.join(", ")} down` : behind ? "behind" : stats.streams ? `recording ${count(stats.streams, "stream")}` : "idle");
     this.bar.value = queue;
     this.bar.textContent = `${Math.round(queue * 100)} %`;
     this.set("queue", bytes(stats.queue_bytes), queue > FULL, `${bytes(stats.queue_bytes)} of ${bytes(stats.queue_limit_bytes)} wait to be encoded`);
-    this.set("lag", span(stats.encode_lag_seconds), stats.encode_lag_seconds > LAGGING, "The encoders are this far behind the agents");
+    this.set("lag", span(stats.encode_lag_seconds), lagging, `The encoders are this far behind the agents${stats.encoders.give_way ? ": they give way to other programs until somebody waits for a video" : ""}`);
     this.set("drops", short(dropped), performance.now() - this.droppedAt < RECENT_MS, dropped ? `Frames dropped since the start: ${reasons(stats.frames.dropped)}` : "No frame has been dropped");
     this.numbers.hidden = false;
     this.details.hidden = false;
