@@ -114,8 +114,7 @@ class EncoderPool:
         self.encode_seconds = Histogram(ENCODE_BOUNDS)
         self.wait_seconds = Histogram(WAIT_BOUNDS)
         self._lock = threading.Lock()
-        # idle workers, by number
-        self._resting: dict[int, threading.Condition] = {}
+        self._resting: dict[int, threading.Condition] = {}  # idle workers, by number
         self._spillable = threading.Condition(self._lock)
         self._idle = threading.Condition(self._lock)
         self._jobs: set[ClipJob] = set()
@@ -202,7 +201,7 @@ class EncoderPool:
     @property
     def pids(self) -> list[int]:
         """The processes that encode, which are running."""
-        return [worker.pid for worker in self._workers if worker.pid is not None]
+        return [pid for worker in self._workers if (pid := worker.pid) is not None]
 
     @property
     def gives_way(self) -> bool:
