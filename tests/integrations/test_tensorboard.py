@@ -60,6 +60,14 @@ def test_the_whole_run_is_there_and_so_are_the_users_own_points(folder, tmp_path
     assert found.Scalars("offcam/return")[0].wall_time == pytest.approx(first.started + first.duration)
 
 
+def test_a_relative_folder_is_the_one_in_which_a_script_s_own_writer_writes(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    EventFileWriter("logs").close()
+    train(folder, "tensorboard:logdir=logs")
+    wait_sent(folder)
+    assert len(scalars(tmp_path / "logs" / "offcam", "offcam/return")) == EPISODES
+
+
 def test_each_thing_is_there_once_however_often_its_process_is_killed(tmp_path):
     run = make_run(tmp_path / "run", 5000, 100, video=make_video(tmp_path / "video.mp4"))
     logs = tmp_path / "logs" / "offcam"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from offcam.recorder.settings import absolute
 from offcam.sync import index
 from offcam.sync.copies import Copies
 from offcam.sync.core import Position, after_clip, after_episodes, refusal, wait_seconds
@@ -94,6 +95,8 @@ class SyncWorker:
         self._send_seconds = _seconds(self._options.pop(TIMEOUT, str(SEND_SECONDS)))
         self._kind = sink_class(request.tracker)
         self._kind.check(request.tracker, self._options)
+        own = {name: text for name, text in self._options.items() if name in self._kind.paths}
+        self._options |= {name: absolute(os.path.expanduser(path)) for name, path in own.items()}
         self._sink: Sink | None = None
         self._copies = Copies(request.folder)
         self._end_known = False  # whether the tracker was told of the session's end by an earlier process

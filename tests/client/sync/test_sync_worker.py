@@ -219,6 +219,28 @@ def test_where_one_place_is_meant_it_is_gone_on_with(run, sent):
     assert len(read_all(run)) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "there"), [("logs", "{here}/logs"), ("../x", "{above}/x"), ("~/logs", "{home}/logs"), ("/logs", "/logs")]
+)
+def test_a_path_counts_from_where_one_asks_and_later_from_there_too(run, sent, tmp_path, monkeypatch, given, there):
+    monkeypatch.setattr(memory.Tracker, "options", {"file": "of the test", "name": "of the test"})
+    monkeypatch.setattr(memory.Tracker, "paths", ("file",))
+    for name in ("here", "home"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    assert send(run, options={"file": given, "name": "logs"})
+    found = sending(run).state.options
+    assert found == {
+        "file": there.format(here=tmp_path / "here", above=tmp_path, home=tmp_path / "home"),
+        "name": "logs",
+    }
+    monkeypatch.chdir(tmp_path)
+    del sent[:]
+    assert send(run)  # as `offcam sync` without options, from elsewhere
+    assert sent == []
+
+
 @pytest.mark.parametrize("changes", [{"options": {"server": "theirs"}}, {"saved": {"file": "../../x"}}, {"seal": ""}])
 def test_what_a_folder_of_another_s_says_is_not_gone_on_with(run, sent, changes):
     assert send(run)

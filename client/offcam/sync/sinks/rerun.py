@@ -11,7 +11,7 @@ import importlib.util
 import os
 import struct
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import rerun
@@ -44,13 +44,14 @@ class Tracker(Remote):
 
     defaults: ClassVar[Mapping[str, str]] = {"file": "{name}.rrd"}
     options: ClassVar[Mapping[str, str]] = {"file": "the .rrd file, by default by the folder's name, in the run folder"}
+    paths: ClassVar[Collection[str]] = ("file",)
 
     def open(self, options: Mapping[str, str]) -> str:
         """Begin a new file with what the old one has, which stays in place until that is done."""
         if importlib.util.find_spec("av") is None:
             raise missing("rerun", "av")
         self._last: dict[str, int] = {}  # by entity, the last episode or frame that the file has
-        path = os.path.join(self.run.folder, os.path.expanduser(options["file"]))
+        path = os.path.join(self.run.folder, options["file"])
         os.makedirs(os.path.dirname(path), exist_ok=True)
         what = repr((self.run.created, self.run.session))
         number = f"offcam-{hashlib.sha256(what.encode()).hexdigest()[:12]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from offcam_proto.errors import ConfigError
@@ -23,6 +23,7 @@ class Sink(ABC):
 
     Attributes:
         options: by name, the options that the sink takes, each with what it is for; others are refused.
+        paths: the options among these that are paths: a relative one counts from where the sending was asked for.
         late: whether what was sent is certain to outlive this process only once `finish` returns. What was sent after
             that then comes again to the next sink.
         ends: whether the tracker is told of the end by `finish`, which is then called once all was sent even where this
@@ -38,6 +39,7 @@ class Sink(ABC):
     """
 
     options: ClassVar[Mapping[str, str]] = {}
+    paths: ClassVar[Collection[str]] = ()
     late: ClassVar[bool] = False
     ends: ClassVar[bool] = False
     key: ClassVar[str] = "give it a key that may write there"

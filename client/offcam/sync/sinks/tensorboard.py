@@ -17,7 +17,7 @@ from offcam.sync.sinks.animation import NotAnimated, animation
 from offcam.sync.sinks.sink import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from offcam.sync.core import Batch, ClipSent, EpisodeSent
     from offcam.sync.index import RunFacts
@@ -33,10 +33,11 @@ class Tracker(Sink):
     """Writes the event file."""
 
     options: ClassVar[Mapping[str, str]] = {"logdir": "the log directory, by default `tensorboard` in the run folder"}
+    paths: ClassVar[Collection[str]] = ("logdir",)
 
     def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
         super().__init__(run, options, saved)
-        logdir = os.path.join(run.folder, os.path.expanduser(options.get("logdir", "tensorboard")))
+        logdir = os.path.join(run.folder, options.get("logdir", "tensorboard"))
         self.where = os.path.join(logdir, FOLDER)
         os.makedirs(self.where, exist_ok=True)
         self.saved.setdefault("file", f"events.out.tfevents.{int(run.began)}.{run.name}-{run.session}")
