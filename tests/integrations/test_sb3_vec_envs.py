@@ -145,15 +145,17 @@ def test_rules_and_steps(folder):
 
 
 @pytest.mark.filterwarnings("error:Training and eval env")
-@pytest.mark.parametrize("normalized", [False, True])
-def test_evaluations(folder, tmp_path, normalized):
+@pytest.mark.parametrize(
+    ("normalized", "recorded"), [(False, False), (True, False), (False, True)], ids=["plain", "normalized", "both"]
+)
+def test_evaluations(folder, tmp_path, normalized, recorded):
     """They have the numbers of evaluations.npz, and say after how many steps of the training they were played."""
 
     def made(n_envs):
         envs = make_vec_env("Pendulum-v1", n_envs, seed=3, env_kwargs=PENDULUM)
         return VecNormalize(envs) if normalized else envs
 
-    train = made(2)
+    train = recording.record(made(2), tmp_path / "training", every=10) if recorded else made(2)
     callback = recording.RecordEvaluations(
         made(1), folder, n_eval_episodes=2, eval_freq=64, log_path=str(tmp_path), verbose=0
     )

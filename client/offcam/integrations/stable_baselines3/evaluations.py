@@ -78,8 +78,8 @@ class RecordEvaluations(EvalCallback):
 
     def _init_callback(self) -> None:
         given = self.eval_env
-        if given is self.recorded:  # EvalCallback would warn that its type differs from the training env's
-            self.eval_env = self.recorded.venv
+        if given is self.recorded and not isinstance(self.training_env, RecordedVecEnv):
+            self.eval_env = self.recorded.venv  # EvalCallback would warn that its type differs from the training env's
         try:
             super()._init_callback()
         finally:
