@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -12,11 +13,16 @@ from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from syncing import wait_sent
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import examples
 import films
 import offcam
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+EXAMPLE = "sb3_ppo.py"
 
 
 def logged(file):
@@ -72,3 +78,27 @@ def test_an_eval_callback_has_a_video_of_each_episode_and_hears_of_it(folder, tm
     assert [clip.frames for clip in clips] == [length + 1 for _, length in played]
     assert sorted(told) == sorted(str(folder / name) for name in films.videos(folder))
     films.check(folder)
+
+
+def test_the_example_learns_and_in_tensorboard_both_logs_are_whole(daemon, tmp_path):
+    said = examples.printed(EXAMPLE, daemon, tmp_path)
+    training, evaluation = tmp_path / "runs" / "sb3", tmp_path / "runs" / "sb3-evaluations"
+    wait_sent(training)
+    returns = [return_ for return_, _ in recorded(training)]
+    count, first, last, *evaluated = map(int, re.findall(r"\d+", said))
+    assert (count, first, last) == (len(returns), round(np.mean(returns[:20])), round(np.mean(returns[-20:])))
+    assert last > 2 * first
+    means = np.reshape([return_ for return_, _ in recorded(evaluation)], (2, 3)).mean(axis=1)
+    assert evaluated == [4096, round(means[0]), 8192, round(means[1])]
+    assert len(films.videos(training)) > 1
+    assert len(films.videos(evaluation)) == 6
+    for folder in (training, evaluation):
+        films.check(folder)
+    ours, theirs = (
+        EventAccumulator(str(tmp_path / "logs" / name), {"scalars": 0}).Reload() for name in ("offcam", "PPO_1")
+    )
+    assert [each.value for each in ours.Scalars("offcam/return")] == returns
+    assert len(ours.Images("offcam/video")) == len(films.videos(training))
+    assert [each.step for each in theirs.Scalars("rollout/ep_rew_mean")] == list(range(1024, 8193, 1024))
+    told = [(each.step, each.value) for each in theirs.Scalars("eval/mean_reward")]
+    assert told == [(4096, pytest.approx(means[0])), (8192, pytest.approx(means[1]))]
