@@ -98,11 +98,12 @@ test("what was dropped, and why", () => {
 });
 
 test("what is sent to a tracker, and what is not", () => {
-  const sync = { tracker: "wandb", sent_episodes: 1200, sent_clips: 1, behind_episodes: 0, behind_clips: 0, lag_seconds: 0, error: "", working: false };
+  const sync = { tracker: "wandb", sent_episodes: 1200, sent_clips: 1, behind_episodes: 0, behind_clips: 0, lag_seconds: 0, failures: 0, error: "", working: false };
   assert.equal(format.sendingOf(sync), "Sent to wandb: 1,200 episodes, 1 video.");
+  assert.equal(format.sendingOf({ ...sync, failures: 1 }), "Sent to wandb: 1,200 episodes, 1 video, failed 1 time.");
   const behind = { ...sync, behind_clips: 2, lag_seconds: 90, working: true };
   assert.match(format.sendingOf(behind), /, 1 video, .+ behind\.$/);
-  assert.match(format.sendingOf({ ...behind, error: "HTTP Error 500" }), / behind\. HTTP Error 500\.$/);
+  assert.match(format.sendingOf({ ...behind, failures: 4, error: "HTTP Error 500" }), / behind, failed 4 times\. HTTP Error 500\.$/);
   assert.match(format.sendingOf({ ...behind, working: false }), / Nobody sends the rest: offcam sync does\.$/);
 });
 

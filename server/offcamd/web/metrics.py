@@ -148,6 +148,8 @@ def sync_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
     found = of_runs(run["folder"] for run in runs)
     working = sum(each["working"] for each in found)
     yield GaugeMetricFamily("offcam_sync_workers", "Processes that send runs to trackers.", value=working)
+    failing = "Runs of which nothing could be sent since it last failed. Why is in `offcam status`."
+    yield GaugeMetricFamily("offcam_sync_failing", failing, value=sum(bool(each["error"]) for each in found))
     for name, text in _SYNC.items():
         total = max if name == "lag_seconds" else sum
         yield GaugeMetricFamily(f"offcam_sync_{name}", text, value=total([each[name] for each in found] or [0]))

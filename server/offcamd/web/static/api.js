@@ -17,7 +17,7 @@ import { sentence } from "./format.js";
  * }} Run
  * @typedef {{
  *   tracker: string, sent_episodes: number, sent_clips: number, behind_episodes: number, behind_clips: number, lag_seconds: number,
- *   error: string, working: boolean,
+ *   failures: number, error: string, working: boolean,
  * }} Sync a run that is sent to a tracker
  * @typedef {{
  *   number: number, num_envs: number, env_index: number, episode: number, return: number | null, length: number,

@@ -225,7 +225,8 @@ export const reasons = (counts) =>
  */
 export function sendingOf(sync) {
   const behind = sync.behind_episodes + sync.behind_clips ? `, ${span(sync.lag_seconds)} behind` : "";
-  const sent = `Sent to ${sync.tracker}: ${count(sync.sent_episodes, "episode")}, ${count(sync.sent_clips, "video")}${behind}.`;
+  const failed = sync.failures ? `, failed ${count(sync.failures, "time")}` : "";
+  const sent = `Sent to ${sync.tracker}: ${count(sync.sent_episodes, "episode")}, ${count(sync.sent_clips, "video")}${behind}${failed}.`;
   if (sync.error) return `${sent} ${sentence(sync.error)}`;
   return behind && !sync.working ? `${sent} Nobody sends the rest: offcam sync does.` : sent;
 }
