@@ -13,9 +13,11 @@ import offcam
 ADAPTERS = [
     ("minari", "minari", "minari"),
     ("pettingzoo", "pettingzoo", "pettingzoo"),
+    ("ray", "ray", "ray"),
     ("rllib", "ray", "rllib"),
     ("stable_baselines3", "stable_baselines3", "sb3"),
     ("torchrl", "torchrl", "torchrl"),
+    ("wandb", "wandb", "wandb"),
 ]
 
 

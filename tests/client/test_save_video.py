@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from pathlib import Path
+
 import pytest
 
 import films
 import offcam
-from envs import Barcode
+from envs import Barcode, decode
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
@@ -40,6 +44,43 @@ def test_an_episode_and_those_from_some_steps_on(folder, frames):
         ("step-105", 30, 4),
     }
     films.check(folder)
+
+
+def shown_by(save, frames, folder, monkeypatch, **arguments):
+    """What Gymnasium's own function would write: by name, which frames."""
+    written = {}
+
+    class Clip:
+        def __init__(self, sequence, fps):
+            self.numbers = [decode(frame, 84, 84) for frame in sequence]
+
+        def write_videofile(self, path, logger):
+            written[Path(path).name] = self.numbers
+
+    monkeypatch.setattr(save, "ImageSequenceClip", Clip)
+    save.save_video(frames, str(folder), fps=30, **arguments)
+    return written
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"episode_index": 8},
+        {"episode_index": 2},
+        {"episode_trigger": lambda episode: episode % 2 == 0, "video_length": 4, "name_prefix": "even"},
+        {"step_trigger": lambda step: step % 4 == 0, "step_starting_index": 3},
+        {"step_trigger": lambda step: step in (8, 11), "step_starting_index": 3, "video_length": 1},
+        {"episode_trigger": lambda _: True, "step_trigger": lambda step: step == 0, "video_length": 100},
+    ],
+)
+def test_names_and_frames_are_gymnasiums(folder, frames, monkeypatch, arguments):
+    pytest.importorskip("moviepy")
+    save = importlib.import_module("gymnasium.utils.save_video")
+    theirs = shown_by(save, frames, folder.with_name("theirs"), monkeypatch, **arguments)
+    offcam.save_video(frames, folder, fps=30, **arguments)
+    assert {name: films.numbers(folder / name) for name in films.videos(folder)} == theirs
+    positions = list(inspect.signature(save.save_video).parameters)[:-1]  # without kwargs, for its encoder
+    assert list(inspect.signature(offcam.save_video).parameters)[: len(positions)] == positions
 
 
 def test_the_schedule_is_gymnasiums_and_one_frame_is_a_video(folder, frames):

@@ -9,6 +9,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 from syncing import EPISODES, EVERY, send_again, train, wait_sent
 
+import offcam
+
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
 
 VIDEOS = [f"offcam/rl-video-episode-{number}.mp4" for number in sorted(range(0, EPISODES, EVERY), key=str)]
@@ -47,6 +49,9 @@ def test_it_is_in_the_users_run_beside_the_users_points_and_stored_once(folder, 
     send_again(folder)
     assert history(client, run_id, "own") == list(enumerate(returns))
     assert history(client, run_id, "offcam/return") == list(enumerate(returns))
+    ended = [int((each.started + each.duration) * 1000) for each in offcam.load(folder).episodes]
+    told = sorted((each.step, each.timestamp) for each in client.get_metric_history(run_id, "offcam/return"))
+    assert told == list(enumerate(ended))
     assert sorted(each.path for each in client.list_artifacts(run_id, "offcam")) == VIDEOS
     assert len(client.search_runs(["0"])) == 1
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -66,6 +68,23 @@ def test_a_relative_folder_is_the_one_in_which_a_script_s_own_writer_writes(fold
     train(folder, "tensorboard:logdir=logs")
     wait_sent(folder)
     assert len(scalars(tmp_path / "logs" / "offcam", "offcam/return")) == EPISODES
+
+
+WITHOUT = """
+import sys
+sys.modules["torch"] = sys.modules["tensorflow"] = None  # whoever imports them fails
+from offcam.sync.worker import SyncWorker
+from offcam_runs.sync.process import SyncRequest
+assert SyncWorker(SyncRequest(folder=sys.argv[1], tracker="tensorboard", tries=1)).run()
+"""
+
+
+def test_neither_torch_nor_tensorflow_is_needed(tmp_path):
+    run = make_run(tmp_path / "run", 3, 1, video=make_video(tmp_path / "video.mp4"))
+    subprocess.run([sys.executable, "-c", WITHOUT, str(run)], check=True)
+    found = read(run / "tensorboard" / "offcam")
+    assert [each.step for each in found.Scalars("offcam/return")] == [0, 1, 2]
+    assert [each.step for each in found.Images("offcam/video")] == [0, 1, 2]
 
 
 def test_each_thing_is_there_once_however_often_its_process_is_killed(tmp_path):
