@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 import offcam
+from offcam.sync import sinks
 from offcam_proto import variables
+from offcam_runs.sync.process import OBJECTS
 from offcamd.config.settings import SPECS
 
 ROOT = Path(__file__).parents[1]
@@ -117,6 +119,19 @@ def test_the_reference_has_each_public_name(site, module):
     if module in (offcam, offcam.vector):
         assert all(f'"{name}"' in text for name in ("last_video", "wait_video", "save_clip", "run_folder"))
     assert [name for name in public if f'toc_label: "{name}"' not in text and f"## {name}\n" not in text] == []
+
+
+def test_the_reference_has_each_adapter_and_each_tracker(site):
+    folder = ROOT / "client/offcam/integrations"
+    sources = {path: path.read_text("utf-8") for path in (*folder.glob("*.py"), *folder.glob("*/__init__.py"))}
+    adapters = {
+        path.stem.replace("__init__", path.parent.name) for path, text in sources.items() if "\nwith needs(" in text
+    }
+    assert len(adapters) > 5
+    heads = re.findall(r"^## offcam\.integrations\.(\w+)\n\n::: offcam\.", site["reference/adapters.md"], re.MULTILINE)
+    assert set(heads) == adapters
+    named = {name for name, package in sinks.PACKAGES.items() if package and name != OBJECTS}
+    assert set(re.findall(r"^\| `(\w+)` \|", site["reference/trackers.md"], re.MULTILINE)) == named
 
 
 # --- versions -------------------------------------------------------------------------------------------------------

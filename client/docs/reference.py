@@ -5,16 +5,20 @@ A line ``<!-- from the code: NAME WORDS -->`` of a page is where ``MADE[NAME](*W
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer.main
 
+from offcam.sync import sinks
 from offcam_proto import errors, variables
+from offcam_runs.sync.process import OBJECTS
 from offcamd.cli import app
 from offcamd.config.settings import SPECS, Spec
 from offcamd.process import exit_codes
@@ -148,6 +152,48 @@ def error(name: str) -> str:
     return f"{_unwrapped((inspect.getdoc(kind) or '').partition(chr(10))[0])}{also}"
 
 
+# --- trackers and adapters ---------------------------------------------------------------------------------
+
+
+def trackers() -> str:
+    """Each tracker that is given by its name, with its options, read without its package."""
+    rows = []
+    for name, package in sinks.PACKAGES.items():
+        if package and name != OBJECTS:  # that is given by a URL
+            told = "<br>".join(f"`{option}`: {what}" for option, what in _options(name).items())
+            rows.append((f"`{name}`", f"`{package}`", told))
+    return _table(("Tracker", "Package", "Options"), rows)
+
+
+def _options(tracker: str) -> dict[str, str]:
+    source = (ROOT / "client/offcam/sync/sinks" / f"{tracker}.py").read_text("utf-8")
+    return next(value for name, value in _assigned(source) if name == "options")
+
+
+def _assigned(source: str) -> Iterator[tuple[str, Any]]:
+    """The names to which a module, or a class of it, assigns what stands there in full."""
+    for node in ast.walk(ast.parse(source)):
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(target, ast.Name) and node.value:
+            with suppress(ValueError):
+                yield target.id, ast.literal_eval(node.value)
+
+
+def adapters() -> str:
+    """Each adapter's public names, for mkdocstrings, read without its package."""
+    folder = ROOT / "client/offcam/integrations"
+    parts = []
+    for path in sorted([*folder.glob("[a-z]*.py"), *folder.glob("*/__init__.py")]):
+        adapter = path.parent.name if path.name == "__init__.py" else path.stem
+        public = dict(_assigned(path.read_text("utf-8"))).get("__all__", ())
+        parts += [f"## offcam.integrations.{adapter}"] * bool(public)
+        for name in public:
+            options = {"heading": f"{adapter}.{name}", "toc_label": name, "heading_level": 3}
+            lines = [f"      {option}: {json.dumps(value)}" for option, value in options.items()]
+            parts.append("\n".join([f"::: offcam.integrations.{adapter}.{name}", "    options:", *lines]))
+    return "\n\n".join(parts)
+
+
 # --- metrics and HTTP -------------------------------------------------------------------------------------
 
 
@@ -234,6 +280,8 @@ MADE: dict[str, Callable[..., str]] = {
     "file": file,
     "example": example,
     "error": error,
+    "trackers": trackers,
+    "adapters": adapters,
     "metrics": metric_table,
     "paths": paths,
     "names": names,

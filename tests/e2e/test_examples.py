@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
 import signal
 import subprocess
@@ -15,6 +17,8 @@ from test_guide import PATIENT, run
 
 import commandline
 import films
+from made import make_video
+from object_runs import grow
 from offcam_runs.format import INDEX_NAME
 from waiting import HANG_SECONDS, wait_until
 
@@ -102,6 +106,41 @@ def test_rules_and_replay(tmp_path, daemon):
     films.check(replayable)
     (clip,) = films.clips(replayable).values()
     assert clip.return_ == max(episode.return_ for episode in films.episodes(replayable))
+
+
+def install(name: str, folder: Path) -> None:
+    """Make a folder with an example as a package that its docstring's lines of ``pyproject.toml`` describe."""
+    text = EXAMPLES[name].read_text("utf-8")
+    (described,) = re.findall(r"^    (\[project\.entry-points.*\n    .*)$", text, re.MULTILINE)
+    info = folder / "own-1.dist-info"
+    info.mkdir(parents=True)
+    (folder / name).write_text(text, "utf-8")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1\n")
+    groups = tomllib.loads("\n".join(map(str.strip, described.splitlines())))["project"]["entry-points"]
+    lines = [f"[{group}]\n{point} = {place}\n" for group, points in groups.items() for point, place in points.items()]
+    (info / "entry_points.txt").write_text("".join(lines))
+
+
+def test_a_tracker_of_ones_own(tmp_path, daemon):
+    """What a process that was killed had written behind its last batch is not there twice."""
+    assert printed("own_tracker.py", daemon, tmp_path) == ""
+    install("own_tracker.py", tmp_path / "package")
+    paths = os.pathsep.join([str(tmp_path / "package"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    there, video = tmp_path / "sent", make_video(tmp_path / "video.mp4")
+    for first, count in ((0, 3), (3, 2)):
+        run = grow(tmp_path / "run", first, count, video, over=False)
+        done = commandline.run(
+            "sync", str(run), "--to", "csv:folder=sent", env={**daemon.environment, "PYTHONPATH": paths}, cwd=tmp_path
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{there}: {first + count} episodes and {first + count} videos\n"
+        episodes = [(episode.episode, episode.return_, episode.length) for episode in films.episodes(run)]
+        with (there / "episodes.csv").open("r+", newline="") as file:
+            rows = [(int(number), float(return_), int(length)) for number, return_, length in csv.reader(file)]
+            file.write("7,half of a l")
+        assert rows == episodes
+        assert films.videos(there) == films.videos(run)
+        assert len(films.videos(there)) == first + count
 
 
 def stop_in_the_midst(name: str, environment: dict[str, str], tmp_path: Path) -> int:

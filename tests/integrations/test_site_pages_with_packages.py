@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import films
+from offcam.sync import sinks
 from offcam_runs.format import INDEX_NAME
 from sitepages import PAGES, packages, script
 from waiting import HANG_SECONDS
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "client" / "docs"))
+import reference
+
+del sys.path[0]
 
 pytestmark = pytest.mark.integrations
 
@@ -38,3 +45,12 @@ def test_the_python_of_a_page(page, tmp_path, daemon):
     if "wandb" in packages(SCRIPTS[page]):
         (recorded,) = {folder: films.videos(folder) for folder in folders}.values()
         assert len(list(tmp_path.glob("wandb/offline-run-*/files/media/videos/**/*.mp4"))) == len(recorded) == 2
+
+
+@pytest.mark.parametrize("tracker", [name for name, package in sinks.PACKAGES.items() if package])
+def test_the_reference_has_the_options_that_a_tracker_takes(tracker):
+    pytest.importorskip(sinks.PACKAGES[tracker])
+    row = next((line for line in reference.trackers().splitlines() if line.startswith(f"| `{tracker}` |")), None)
+    assert (row is None) == (tracker == "objects"), "that is given by a URL"
+    for option, what in sinks.sink_class(tracker).options.items() if row else ():
+        assert f"`{option}`: {what}" in row
