@@ -100,9 +100,10 @@ def test_wrappers_of_make_vec(folder, kind):
 
 
 class IsaacLab(gym.Env):
-    """As one of Isaac Lab: an Env of many, whose results are tensors of all, and that begins anew within a step.
+    """A stand-in for an env of Isaac Lab, which needs a GPU.
 
-    Its picture is that of a camera on the scene.
+    It is an Env of many, whose results are tensors of all, and that begins anew within a step. Its picture is
+    that of a camera on the scene.
     """
 
     metadata = {"render_modes": [None, "human", "rgb_array"]}  # noqa: RUF012 - as it has it
@@ -148,7 +149,10 @@ def test_isaac_lab(folder):
 
 
 class ManiSkill(VectorEnv):
-    """As ManiSkill's vector env: ``final_info`` has what its ended envs said, and each has a picture of its own."""
+    """A stand-in for ManiSkill's vector env, which needs a GPU.
+
+    ``final_info`` has what its ended envs said, and each has a picture of its own.
+    """
 
     num_envs = 2
     render_mode = "rgb_array"
