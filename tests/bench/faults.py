@@ -48,12 +48,13 @@ CASES = {
     "tracker": "a healthy daemon, and the run is sent to a tracker, which takes all; the sender is at work already",
     "tracker hangs": "the same, but the tracker does not answer before the loop is over",
     "tracker fails": "the same, but the tracker answers 500 until the loop is over",
+    "sender killed": "the same, but the sender dies at its next batch, and another one sends the run in the end",
 }
-MOODS = {"tracker": "well", "tracker hangs": "hang", "tracker fails": "500"}
+MOODS = {"tracker": "well", "tracker hangs": "hang", "tracker fails": "500", "sender killed": "die"}
 """Of each case with a tracker, how that is during the loop."""
 
 TITLES = (
-    "case", "p99", "added p99", "longest", "added longest", "first", "mean", "offered", "encoded", "dropped",
+    "case", "p99", "added p99", "longest", "added longest", "first", "mean", "ratio", "offered", "encoded", "dropped",
 )  # fmt: skip
 FIRST_STEPS = 20
 """The steps in which the stream, the first clip and its encoder come into being; they count like all others."""
@@ -114,7 +115,7 @@ def text(runs: list[dict[str, Any]], env_id: str, steps: int) -> list[str]:
     """The table: medians over the repetitions, in milliseconds."""
     rows: list[tuple[str, ...]] = [TITLES]
     for row in medians(runs):
-        times = ("p99_ms", "added_p99_ms", "longest_ms", "added_longest_ms", "first_ms", "mean_ms")
+        times = ("p99_ms", "added_p99_ms", "longest_ms", "added_longest_ms", "first_ms", "mean_ms", "ratio")
         counts = (f"{row[key]:.0f}" for key in ("offered", "encoded", "dropped"))
         rows.append((row["case"], *(f"{row[key]:.2f}" for key in times), *counts))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -123,8 +124,8 @@ def text(runs: list[dict[str, Any]], env_id: str, steps: int) -> list[str]:
         f"{env_id}, {steps} steps", *lines, "",
         "Milliseconds of a step with the reset that may follow it, over all steps; medians over the repetitions, in",
         "which the cases take turns, each in a process of its own. Added: against the p99 and the longest step of",
-        f"{ALONE!r} in the same repetition. First: the longest of the first {FIRST_STEPS} steps. The last three are",
-        "frames, all accounted for.",
+        f"{ALONE!r} in the same repetition; ratio: of the means. First: the longest of the first {FIRST_STEPS} steps.",
+        "The last three are frames, all accounted for; a tracker has each episode in the end.",
         *(f"  {case:<14}{what}" for case, what in CASES.items()),
     ]  # fmt: skip
 
@@ -136,6 +137,7 @@ def medians(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         base = alone[run["repetition"]]
         run["added_p99_ms"] = run["p99_ms"] - base["p99_ms"]
         run["added_longest_ms"] = run["longest_ms"] - base["longest_ms"]
+        run["ratio"] = run["mean_ms"] / base["mean_ms"]
     rows = []
     for case in CASES:
         own = [run for run in runs if run["case"] == case]
@@ -219,7 +221,7 @@ def work(order: Order) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _tracker(order: Order) -> Iterator[MoodyTracker | None]:
-    """The tracker of a case, None where it has none; in the end it is well, and must have all episodes."""
+    """The tracker of a case, None where it has none; in the end it is well, and must have each episode."""
     if order.case not in MOODS:
         yield None
         return
@@ -230,7 +232,11 @@ def _tracker(order: Order) -> Iterator[MoodyTracker | None]:
     try:
         yield tracker
         tracker.be("well")
-        tracker.wait("episode", len(importlib.import_module("offcam_runs.run").read_run(folder / "run").episodes))
+        if MOODS[order.case] == "die":
+            importlib.import_module("offcam").sync(folder / "run", tracker.to).wait()
+        episodes = len(importlib.import_module("offcam_runs.run").read_run(folder / "run").episodes)
+        if set(tracker.wait("episode", episodes)) != set(range(episodes)):
+            raise RuntimeError(f"{order.case}: the tracker lacks some of {episodes} episodes")
     finally:
         tracker.kill()
 

@@ -117,7 +117,7 @@ def test_the_pieces_are_measured(tmp_path: Path) -> None:
 def test_a_daemon_in_trouble_is_measured(tmp_path: Path) -> None:
     report = run("--faults", "--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1", folder=tmp_path)
     alone, *rows = report["rows"]
-    trackers = ("tracker", "tracker hangs", "tracker fails")
+    trackers = ("tracker", "tracker hangs", "tracker fails", "sender killed")
     assert alone["case"] == "no recorder"
     assert alone["offered"] == 0
     assert [row["case"] for row in rows] == [
@@ -125,6 +125,7 @@ def test_a_daemon_in_trouble_is_measured(tmp_path: Path) -> None:
     ]  # fmt: skip
     for row in rows:
         assert row["offered"] == row["encoded"] + row["dropped"] > STEPS
+        assert row["ratio"] > 0
     assert rows[0]["dropped"] == rows[1]["encoded"] == 0
 
 
