@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import test_guide
 from scipy.stats import trim_mean
 from test_guide import PATIENT, run
 
@@ -47,17 +48,6 @@ def test_a_training_and_what_is_read_of_it(tmp_path, daemon):
     mean, iqm = map(float, printed("read_runs.py", daemon, tmp_path).split())
     assert mean == pytest.approx(sum(returns[-100:]) / 100)
     assert iqm == pytest.approx(trim_mean(returns[-100:], 0.25))
-
-
-def test_an_evaluation(tmp_path, daemon):
-    said = printed("evaluate_agent.py", daemon, tmp_path)
-    folder = tmp_path / "runs" / "evaluation"
-    films.check(folder)
-    assert films.videos(folder) == sorted(f"eval-episode-{episode}.mp4" for episode in range(10))
-    episodes = films.episodes(folder)
-    assert [episode.seed for episode in episodes] == list(range(10))
-    mean = sum(episode.length for episode in episodes) / 10
-    assert said == f"return {mean:.1f}, length {mean:.1f}\n"
 
 
 def test_vector_envs(tmp_path, daemon):
@@ -192,7 +182,8 @@ def test_what_is_said_of_the_container_is_right(tmp_path):
 
 
 def test_these_are_all_examples():
-    tested = set(re.findall(r'printed\("(\w+\.py)"', Path(__file__).read_text("utf-8")))
+    here, guide = (Path(path).read_text("utf-8") for path in (__file__, test_guide.__file__))
+    tested = set(re.findall(r'printed\("(\w+\.py)"', here)) | set(re.findall(r'"(\w+\.py)"', guide))
     others = (ROOT / "tests" / "integrations").glob("test_*.py")  # with the packages that they are for
     tested |= {
         name for path in others for name in re.findall(r'^EXAMPLE = "(\w+\.py)"', path.read_text("utf-8"), re.MULTILINE)

@@ -5,134 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import films
 from waiting import HANG_SECONDS
 
-EVALUATION = """
-import gymnasium as gym
-from offcam import RecordEpisodeStatistics, RecordVideo
-import numpy as np
-
-# Configuration
-num_eval_episodes = 4
-env_name = "CartPole-v1"  # Replace with your environment
-
-# Create environment with recording capabilities
-env = gym.make(env_name, render_mode="rgb_array")  # rgb_array needed for video recording
-
-# Add video recording for every episode
-env = RecordVideo(
-    env,
-    video_folder="cartpole-agent",    # Folder to save videos
-    name_prefix="eval",               # Prefix for video filenames
-    episode_trigger=lambda x: True    # Record every episode
-)
-
-# Add episode statistics tracking
-env = RecordEpisodeStatistics(env, buffer_length=num_eval_episodes)
-
-print(f"Starting evaluation for {num_eval_episodes} episodes...")
-print(f"Videos will be saved to: cartpole-agent/")
-
-for episode_num in range(num_eval_episodes):
-    obs, info = env.reset()
-    episode_reward = 0
-    step_count = 0
-
-    episode_over = False
-    while not episode_over:
-        # Replace this with your trained agent's policy
-        action = env.action_space.sample()  # Random policy for demonstration
-
-        obs, reward, terminated, truncated, info = env.step(action)
-        episode_reward += reward
-        step_count += 1
-
-        episode_over = terminated or truncated
-
-    print(f"Episode {episode_num + 1}: {step_count} steps, reward = {episode_reward}")
-
-env.close()
-
-# Print summary statistics
-print(f'\\nEvaluation Summary:')
-print(f'Episode durations: {list(env.time_queue)}')
-print(f'Episode rewards: {list(env.return_queue)}')
-print(f'Episode lengths: {list(env.length_queue)}')
-
-# Calculate some useful metrics
-avg_reward = np.sum(env.return_queue)
-avg_length = np.sum(env.length_queue)
-std_reward = np.std(env.return_queue)
-
-print(f'\\nAverage reward: {avg_reward:.2f} ± {std_reward:.2f}')
-print(f'Average episode length: {avg_length:.1f} steps')
-print(f'Success rate: {sum(1 for r in env.return_queue if r > 0) / len(env.return_queue):.1%}')
-"""
-
-TRAINING = """
-import logging
-import gymnasium as gym
-from offcam import RecordEpisodeStatistics, RecordVideo
-
-# Training configuration
-training_period = 250           # Record video every 250 episodes
-num_training_episodes = 10_000  # Total training episodes
-env_name = "CartPole-v1"
-
-# Set up logging for episode statistics
-logging.basicConfig(level=logging.INFO, format='%(message)s')
-
-# Create environment with periodic video recording
-env = gym.make(env_name, render_mode="rgb_array")
-
-# Record videos periodically (every 250 episodes)
-env = RecordVideo(
-    env,
-    video_folder="cartpole-training",
-    name_prefix="training",
-    episode_trigger=lambda x: x % training_period == 0  # Only record every 250th episode
-)
-
-# Track statistics for every episode (lightweight)
-env = RecordEpisodeStatistics(env)
-
-print(f"Starting training for {num_training_episodes} episodes")
-print(f"Videos will be recorded every {training_period} episodes")
-print(f"Videos saved to: cartpole-training/")
-
-for episode_num in range(num_training_episodes):
-    obs, info = env.reset()
-    episode_over = False
-
-    while not episode_over:
-        # Replace with your actual training agent
-        action = env.action_space.sample()  # Random policy for demonstration
-        obs, reward, terminated, truncated, info = env.step(action)
-        episode_over = terminated or truncated
-
-    # Log episode statistics (available in info after episode ends)
-    if "episode" in info:
-        episode_data = info["episode"]
-        logging.info(f"Episode {episode_num}: "
-                    f"reward={episode_data['r']:.1f}, "
-                    f"length={episode_data['l']}, "
-                    f"time={episode_data['t']:.2f}s")
-
-        # Additional analysis for milestone episodes
-        if episode_num % 1000 == 0:
-            # Look at recent performance (last 100 episodes)
-            recent_rewards = list(env.return_queue)[-100:]
-            if recent_rewards:
-                avg_recent = sum(recent_rewards) / len(recent_rewards)
-                print(f"  -> Average reward over last 100 episodes: {avg_recent:.1f}")
-
-env.close()
-"""
-
+EXAMPLES = Path(__file__).parents[2] / "client" / "examples"
+EVALUATION, TRAINING = ((EXAMPLES / name).read_text("utf-8") for name in ("evaluate_agent.py", "train_agent.py"))
 
 PATIENT = """
 import offcam.connection.timeouts
