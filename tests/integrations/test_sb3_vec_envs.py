@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
+from inspect import signature
+from types import ModuleType
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor, load_results
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize, VecVideoRecorder
 from syncing import wait_sent
 
 import films
@@ -51,6 +54,37 @@ def test_videos_of_so_many_steps_have_terminal_frames_and_their_names(folder, ki
     assert films.numbers(folder / "ppo-step-0-to-step-12.mp4") == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 0, 1, 2]
     assert films.numbers(folder / "ppo-step-14-to-step-26.mp4") == [4, 5, 0, 1, 2, 3, 4, 5, 0]
     films.check(folder)
+
+
+class Theirs(VecVideoRecorder):
+    """Stable-Baselines3's own, which notes the names of its videos and writes none."""
+
+    def _stop_recording(self):
+        self.env.names.append(self.video_name)
+        self.recording, self.recorded_frames = False, []
+
+
+@pytest.mark.parametrize(
+    ("length", "begins"), [(4, {0, 1, 9, 10, 11}), (1, {3, 4, 5, 6}), (200, {2, 30}), (7, {0, 8, 16, 24})]
+)
+def test_names_are_those_of_vec_video_recorder(folder, tmp_path, monkeypatch, length, begins):
+    monkeypatch.setitem(sys.modules, "moviepy", ModuleType("moviepy"))  # without which it cannot be made
+    envs = DummyVecEnv([partial(Barcode, 5), partial(Barcode, 4)])
+    envs.names = []
+    theirs = Theirs(envs, str(tmp_path / "theirs"), begins.__contains__, length, "ppo")
+    played(theirs, 32)
+    theirs.close()
+    ours = recording.VecRecordVideo(
+        DummyVecEnv([partial(Barcode, 5), partial(Barcode, 4)]), folder, begins.__contains__, length, "ppo"
+    )
+    played(ours, 32)
+    ours.close()
+    assert films.videos(folder) == sorted(envs.names)
+    arguments, mine = (
+        [(each.name, each.default) for each in signature(kind).parameters.values()]
+        for kind in (VecVideoRecorder, recording.VecRecordVideo)
+    )
+    assert mine[: len(arguments)] == arguments
 
 
 @pytest.mark.parametrize("kind", ["record", "VecRecordVideo"])
