@@ -150,6 +150,7 @@ def test_what_was_tried_is_renewed_and_the_rest_stays(monkeypatch):
     found = tried_versions.renewed(rows, {"test_a": 3, "test_b": 2, "test_other": 5})
     python = ".".join(map(str, sys.version_info[:2]))
     assert found == {"pytest": (pytest.__version__, python, "5"), "ray": ("2.60.0", "3.11", "4")}
+    assert tried_versions.renewed(rows, {"test_a": 3, "test_b": 2}, {"test_b"}) == rows
     again = tried_versions.page_with(page, found)
     assert tried_versions.rows_of(again) == found
     assert (again.startswith("# Head\n\n| Package"), again.endswith("| 4 |\n\nFoot.\n")) == (True, True)

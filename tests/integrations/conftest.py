@@ -31,7 +31,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         return Counter(Path(report.nodeid.partition("::")[0]).stem for report in terminalreporter.getreports(outcome))
 
     wrong = by_module("failed") + by_module("error")
-    passed = {module: count for module, count in by_module("passed").items() if module not in wrong}
     text = versions.PAGE.read_text("utf-8")
-    versions.PAGE.write_text(versions.page_with(text, versions.renewed(versions.rows_of(text), passed)), "utf-8")
+    rows = versions.renewed(versions.rows_of(text), by_module("passed"), wrong)
+    versions.PAGE.write_text(versions.page_with(text, rows), "utf-8")
     terminalreporter.write_line(f"versions: {versions.PAGE}")

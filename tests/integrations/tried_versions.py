@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 PAGE = Path(__file__).parents[2] / "client/docs/pages/reference/versions.md"
 HEAD = "| Package | Version | Python | Tests passed |\n|---|---|---|---|\n"
@@ -54,11 +54,18 @@ def rows_of(text: str) -> Rows:
     return {package: (number, python, passed) for package, number, python, passed in ROW.findall(text)}
 
 
-def renewed(rows: Rows, passed: Mapping[str, int]) -> Rows:
-    """The same with what passed now, by module; a package whose tests were not run keeps its row."""
+def renewed(rows: Rows, passed: Mapping[str, int], wrong: Collection[str] = ()) -> Rows:
+    """The same with what passed now, by module; a package keeps its row if its tests were not run, or one was wrong.
+
+    Args:
+        rows: what there was.
+        passed: by module, how many tests passed.
+        wrong: modules of which a test did not pass.
+    """
+    failed = {PACKAGES.get(module) for module in wrong}
     counts: dict[str, int] = {}
     for module, count in passed.items():
-        if package := PACKAGES.get(module):
+        if (package := PACKAGES.get(module)) and package not in failed:
             counts[package] = counts.get(package, 0) + count
     found = {package: (*_version(package), str(count)) for package, count in counts.items()}
     return dict(sorted({**rows, **found}.items()))
