@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 
 import mlflow
 import pytest
@@ -10,6 +12,8 @@ from mlflow.tracking import MlflowClient
 from syncing import EPISODES, EVERY, send_again, train, wait_sent
 
 import offcam
+from made import make_run, make_video
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
 
@@ -62,3 +66,21 @@ def test_without_a_run_of_the_users_it_has_its_own_which_ends(folder, client):
     (run,) = client.search_runs(["0"])
     assert (run.info.run_name, run.info.status) == (folder.name, "FINISHED")
     assert history(client, run.info.run_id, "offcam/return") == list(enumerate(returns))
+
+
+def test_each_thing_is_there_once_though_its_process_is_killed_in_the_midst(tmp_path, client):
+    run = make_run(tmp_path / "run", 3000, 500, video=make_video(tmp_path / "video.mp4"))
+
+    def stored():
+        found = client.search_runs(["0"])
+        return history(client, found[0].info.run_id, "offcam/return") if found else []
+
+    sending = offcam.sync(run, "mlflow")
+    wait_until(stored, "it has stored something")
+    os.kill(sending.pid, signal.SIGKILL)
+    sending.wait()
+    assert offcam.sync(run, "mlflow").wait()
+    assert [step for step, _ in stored()] == list(range(3000))
+    (own,) = client.search_runs(["0"])
+    there = [each.path for each in client.list_artifacts(own.info.run_id, "offcam")]
+    assert sorted(there) == sorted(f"offcam/rl-video-episode-{number}.mp4" for number in range(0, 3000, 500))

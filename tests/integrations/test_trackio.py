@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 import trackio
 from syncing import EPISODES, EVERY, send_again, state, train, wait_sent
 
+import offcam
+from made import make_run, make_video
+from offcam_runs.sync.state import read_all
 from waiting import wait_until
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
@@ -72,3 +78,16 @@ def test_it_joins_the_users_run_and_leaves_its_points_and_its_config(folder, tmp
 def test_a_run_that_cannot_be_joined(folder, options, why):
     train(folder, f"trackio:{options}")
     wait_until(lambda: why in state(folder).error, why, lambda: state(folder))
+
+
+def test_what_a_killed_process_had_not_stored_is_there_once_in_the_end(tmp_path):
+    """trackio stores what it was given by a thread, all at once: a batch that is noted as sent may be lost with it."""
+    run = make_run(tmp_path / "run", 3000, 500, video=make_video(tmp_path / "video.mp4"))
+    sending = offcam.sync(run, "trackio:project=cartpole")
+    wait_until(lambda: (found := read_all(run)) and found[0].state.sent_episodes, "a batch is noted")
+    os.kill(sending.pid, signal.SIGKILL)
+    sending.wait()
+    assert offcam.sync(run, "trackio:project=cartpole").wait()
+    found = rows("cartpole", "run")
+    for name, numbers in (("return", range(3000)), ("video", range(0, 3000, 500))):
+        assert sorted(row["offcam/episode"] for row in found if f"offcam/{name}" in row) == list(numbers)
