@@ -76,7 +76,7 @@ class Exporter(Collector):
         encoders = stats["encoders"]
         yield GaugeMetricFamily("offcam_encoders", "Encoder processes that are running.", value=len(encoders["pids"]))
         yielding = "1 while encoding gives way to other programs, so that frames wait on purpose."
-        yield GaugeMetricFamily("offcam_encoders_give_way", yielding, value=int(encoders["give_way"]))
+        yield GaugeMetricFamily("offcam_encoders_give_way", yielding, value=1 if encoders["give_way"] else 0)
         frames = stats["frames"]
         yield CounterMetricFamily("offcam_frames_offered", "Frames that wrappers captured.", value=frames["offered"])
         yield CounterMetricFamily("offcam_frames_encoded", "Frames in finished videos.", value=frames["encoded"])
