@@ -67,9 +67,12 @@ def test_the_last_of_many_that_rest_has_credit_at_once(daemons, tmp_path):
 
 @pytest.mark.parametrize("frames", [200, pytest.param(400, marks=pytest.mark.slow)])
 def test_streams_progress_alike(daemons, tmp_path, frames):
-    """Each sends what it may as soon as it may; what is encoded is granted anew, so grants show the progress."""
+    """Each sends what it may as soon as it may; what is encoded is granted anew, so grants show the progress.
+
+    They share one encoder process: how fast several of them are beside each other is the system's to say.
+    """
     streams, limit = 16, 64 * MIB
-    daemons.start("--memory-limit", str(limit), "--spool-limit", "0")
+    daemons.start("--memory-limit", str(limit), "--spool-limit", "0", "--encoders", "1")
     credit: Counter[int] = Counter()
     sent: Counter[int] = Counter()
     most = 0

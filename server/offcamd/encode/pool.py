@@ -135,6 +135,7 @@ class EncoderPool:
         self._spooling = True
         self.apart = setup is not None
         self._workers = [Worker(setup, self.health) for _ in range(workers)] if setup else []
+        self._loads = dict.fromkeys(range(len(self._workers)), 0)  # clips of each worker, of those that are alive
         self._threads = [
             GuardedThread(ENCODER, partial(self._work, number), self.health, name=f"offcam-encode-{number}")
             for number in range(workers)
@@ -296,6 +297,9 @@ class EncoderPool:
         new = not job.scheduled and job.runnable and job in self._jobs
         if new:
             job.scheduled = True
+            if job.apart and job.worker is None and self._loads:
+                job.worker = min(self._loads, key=lambda each: (self._loads[each], self._cold(each)))
+                self._loads[job.worker] += 1
             self._scheduler.add(job, light=job.light, worker=job.worker)
         if self._spooling and job.queue.overflowing and job not in self._blocked:
             self._line_up_spill(job)
@@ -337,8 +341,7 @@ class EncoderPool:
                     continue
                 with self._lock:
                     complete, abandon, new = job.complete, self._abandon, job.apart and not job.assigned
-                    if new:
-                        job.assigned, job.worker = True, number
+                    job.assigned = job.assigned or new
                 with self.health.survive(ENCODER, str(job.spec.final), job.broke):
                     if new and not job.assign(self._workers[number]):
                         job.apart = False
@@ -356,6 +359,7 @@ class EncoderPool:
         """End the clip of a worker that dies, and all clips if it is the last worker."""
         with self._lock:
             self._alive -= 1
+            self._loads.pop(number, None)
             self._scheduler.give_up(number)  # its process goes on with the other clips, asked by other threads
             for each in self._jobs:
                 each.worker = None if each.worker == number else each.worker
@@ -413,6 +417,8 @@ class EncoderPool:
 
     def _forget(self, job: ClipJob) -> None:
         with self._lock:
+            if job in self._jobs and job.worker in self._loads:
+                self._loads[job.worker] -= 1
             for jobs in (self._blocked, self._saturated, self._wanted, self._jobs):
                 jobs.discard(job)
             self._idle.notify_all()

@@ -62,7 +62,7 @@ class Pool:
 
     @property
     def pid(self) -> int:
-        (found,) = (worker.pid for worker in self.pool._workers if worker.pid is not None)
+        (found,) = self.pool.pids
         return found
 
     def open(self, name: str = "a", preset: str = "flat"):
@@ -263,6 +263,23 @@ def test_who_waits_is_not_kept_waiting_by_what_gives_way(make) -> None:
     assert pool.result().encoded == 50
     wait_until(lambda: paces and not paces[-1], "it gives way again")
     assert True in paces
+
+
+def test_clips_are_spread_evenly_over_the_processes(make) -> None:
+    pool = make(workers=2)
+    jobs = [pool.open(str(number)) for number in range(6)]
+    for job in jobs:
+        job.offer([through_socket(0)])
+    assert sorted(job.worker for job in jobs) == [0, 0, 0, 1, 1, 1]
+    for job in jobs:
+        job.end()
+    for _ in jobs:
+        pool.result()
+    assert len(pool.pool.pids) == 2
+    after = pool.open("after")
+    after.offer([through_socket(0)])
+    after.end()
+    assert pool.result().encoded == 1
 
 
 def test_a_process_ends_with_its_pool(make) -> None:

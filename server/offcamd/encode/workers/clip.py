@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from offcam_proto.messages import Buffer
     from offcam_runs.accounts import EncodedResult
-    from offcamd.encode.frame import Frame, SharedFile
+    from offcamd.encode.frame import Frame
     from offcamd.encode.workers.process import Worker
     from offcamd.encode.workers.wire import WorkerAnswer
     from offcamd.process.health import Health
@@ -100,60 +101,26 @@ class RemoteClip(ClipFile):
             EncodeError: frames could not be read.
             OSError: no process can be started.
         """
-        with self._worker.turn:
-            self._worker.start()
-            resumes = self._life not in (0, self._worker.life)
-            if resumes:
-                self._tries = 1 if self._encoded > self._resumed_at else self._tries + 1
-                if self._tries > MOST_TRIES:
-                    return False
-                self._resumed_at = self._encoded
-                self._files.clear()
-            spec = None if self._life == self._worker.life else self.spec
-            pixels, opened, descriptors = self._packed(frames)
-            self._life = self._worker.life
-            answer = self._worker.ask(Encode(self._number, pixels, opened, spec=spec, resumes=resumes), descriptors)
+        self._worker.start()
+        life = self._worker.life
+        resumes = self._life not in (0, life)
+        if resumes:
+            self._tries = 1 if self._encoded > self._resumed_at else self._tries + 1
+            if self._tries > MOST_TRIES:
+                return False
+            self._resumed_at = self._encoded
+            self._files.clear()
+        packed = _Packed(self._files)
+        for frame in frames:
+            packed.add(frame)
+        spec = None if self._life == life else self.spec
+        self._life = life
+        request = Encode(self._number, packed.frames, packed.opened, spec=spec, resumes=resumes)
+        answer = self._worker.ask(request, packed.descriptors, packed.pixels)
         if resumes:
             self.drop(max(self._encoded + answer.had - answer.resumed, 0), "encoder")
         self._note(answer)
         return True
-
-    def _packed(self, frames: Sequence[Frame]) -> tuple[list[Pixels], list[Opened], list[int]]:
-        """Frames as the process finds them, and the files that it has not seen yet. Raises EncodeError."""
-        found: list[Pixels] = []
-        new: dict[int, SharedFile] = {}
-        at = 0  # in the scratch file
-        for frame in frames:
-            place = frame.place
-            if place is None:
-                found.append(self._copied(frame, at))
-                at += sum(found[-1].sizes)
-                continue
-            if place.file.number not in self._files:
-                self._files.add(place.file.number)
-                new[place.file.number] = place.file
-            found.append(
-                Pixels(
-                    index=frame.index,
-                    file=place.file.number,
-                    at=place.pixels_at,
-                    layouts=place.layouts,
-                    sizes=[layout.nbytes for layout in place.layouts],
-                    mark_at=place.mark_at,
-                    mark=place.mark,
-                )
-            )
-        opened = [Opened(file.number, file.mapped) for file in new.values()]
-        return found, opened, [file.descriptor for file in new.values()]
-
-    def _copied(self, frame: Frame, at: int) -> Pixels:
-        """Copy a frame, which is in this process's memory alone, to an offset of the scratch file."""
-        buffers, layouts = zip(*frame.pixels(), strict=True)
-        try:
-            self._worker.place(at, buffers)
-        except OSError as error:
-            raise EncodeError(f"frames could not be handed to the process that encodes: {error}", "io") from error
-        return Pixels(frame.index, 0, at, layouts, sizes=[memoryview(buffer).nbytes for buffer in buffers])
 
     def _note(self, answer: WorkerAnswer) -> None:
         self._encoded, self._last_index, self._pixels = answer.encoded, answer.last_index, answer.size
@@ -226,6 +193,48 @@ class RemoteClip(ClipFile):
     def _here(self) -> bool:
         """Whether the process that runs has the clip."""
         return not self._over and self._life == self._worker.life and self._worker.pid is not None
+
+
+class _Packed:
+    """Frames as the process finds them, and the files that it has not seen yet.
+
+    Args:
+        files: numbers of the files that it has seen; new ones are added.
+    """
+
+    def __init__(self, files: set[int]) -> None:
+        self.frames: list[Pixels] = []
+        self.opened: list[Opened] = []
+        self.descriptors: list[int] = []
+        self.pixels: list[Buffer] = []  # those that lie in no file
+        self._files = files
+        self._at = 0  # bytes of these
+
+    def add(self, frame: Frame) -> None:
+        """Add a frame. Raises EncodeError if it cannot be read."""
+        if frame.place is None:
+            buffers, layouts = zip(*frame.pixels(), strict=True)
+            sizes = [memoryview(buffer).nbytes for buffer in buffers]
+            self.frames.append(Pixels(frame.index, 0, self._at, layouts, sizes=sizes))
+            self.pixels += buffers
+            self._at += sum(sizes)
+            return
+        file = frame.place.file
+        if file.number not in self._files:
+            self._files.add(file.number)
+            self.opened.append(Opened(file.number, file.mapped))
+            self.descriptors.append(file.descriptor)
+        self.frames.append(
+            Pixels(
+                index=frame.index,
+                file=file.number,
+                at=frame.place.pixels_at,
+                layouts=frame.place.layouts,
+                sizes=[layout.nbytes for layout in frame.place.layouts],
+                mark_at=frame.place.mark_at,
+                mark=frame.place.mark,
+            )
+        )
 
 
 class _Gone:

@@ -8,13 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from offcam_runs.idle import hurry, yield_share
-from offcamd.encode.spool import write_at
 from offcamd.encode.workers.wire import Pace, Wire, WorkerAnswer
 from offcamd.process.health import ENCODER, Health
 
@@ -52,14 +50,13 @@ class _Running(NamedTuple):
 class Worker:
     """An encoder process, started when it is first asked for something, and again after it ended.
 
-    From any thread. Who has to `place` something before a request holds ``turn`` until that is answered.
+    From any thread.
 
     Args:
         setup: how it encodes.
         health: is told of unexpected errors in it.
 
     Attributes:
-        turn: held until a request is answered.
         life: which of the processes that follow each other is running; one more with each start.
     """
 
@@ -67,13 +64,13 @@ class Worker:
         self.life = 0
         self._setup = setup
         self._health = health
-        self.turn = threading.RLock()
-        self._lock = threading.Lock()
+        self._turn = threading.RLock()  # held until a request is answered
+        self._lock = threading.Lock()  # held while something is sent
         self._urgent = False
+        self._told: bool | None = None  # the pace that the process was told last
         self._share_for: bool | None = None
         self._loaded = 0  # the life that has answered
         self._running: _Running | None = None
-        self._scratch = tempfile.TemporaryFile(buffering=0, dir=_scratch_folder())  # noqa: SIM115 - closed by close
 
     @property
     def pid(self) -> int | None:
@@ -83,22 +80,21 @@ class Worker:
 
     def start(self) -> None:
         """Start the process, if it is not running. Raises OSError if the system refuses."""
-        with self.turn:
+        with self._turn:
             if self._running is None:
                 self._start()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        descriptors = theirs.fileno(), self._scratch.fileno()
         with theirs, ExitStack() as undo:
             undo.callback(ours.close)
             process = subprocess.Popen(
-                [sys.executable, *COMMAND, *map(str, descriptors)],
+                [sys.executable, *COMMAND, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 cwd="/",  # so that it keeps no file system busy, and imports nothing from a training's folder
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
-                pass_fds=descriptors,
+                pass_fds=[theirs.fileno()],
                 start_new_session=True,  # so that its share of the cores can be lowered, and raised again
             )
             undo.pop_all()
@@ -106,26 +102,37 @@ class Worker:
         with self._lock:
             self._running = _Running(process, wire)
             self.life += 1
+            self._told = self._share_for = None
             with suppress(OSError):  # it has ended already, as the first request will find
                 wire.send(self._setup)
-                wire.send(Pace(self._urgent))
-            self._share_for = None
+        self._say_pace()
 
-    def ask(self, request: Encode | Finish | Fail | SelfTest, descriptors: Sequence[int] = ()) -> WorkerAnswer:
+    def ask(
+        self,
+        request: Encode | Finish | Fail | SelfTest,
+        descriptors: Sequence[int] = (),
+        pixels: Sequence[Buffer] = (),
+    ) -> WorkerAnswer:
         """Have something done, and wait for it.
+
+        Args:
+            request: what is to be done.
+            descriptors: of the files that come with it.
+            pixels: those that lie in no file.
 
         Raises:
             WorkerLost: the process ended before it answered. It is started again with the next request.
             OSError: it cannot be started.
         """
-        with self.turn:
+        with self._turn:
             self.start()
             running = self._running
             assert running is not None  # noqa: S101 - just started, and let go of by this thread alone
             try:
                 with self._lock:
-                    running.wire.send(request, descriptors)
-                answer, _ = running.wire.receive()
+                    running.wire.send(request, descriptors, pixels)
+                self._say_pace()
+                answer, _, _ = running.wire.receive()
             except (OSError, EOFError):
                 raise self._ended(running) from None
         assert isinstance(answer, WorkerAnswer)  # noqa: S101 - it says nothing else
@@ -134,22 +141,23 @@ class Worker:
         self._tell(answer)
         return answer
 
-    def place(self, at: int, buffers: Sequence[Buffer]) -> None:
-        """Copy pixels to where the next request finds them, at an offset in the scratch file. Raises OSError."""
-        write_at(self._scratch.fileno(), at, buffers)
-
     def pace(self, *, urgent: bool) -> None:
-        """Have it give way to other programs, or not, as somebody waits."""
-        if urgent == self._urgent:
-            return
-        with self._lock:
+        """Have it give way to other programs, or not, as somebody waits. Returns at once, even if it hangs."""
+        if urgent != self._urgent:
             self._urgent = urgent
-            running = self._running
-            if running is None:
-                return
-            with suppress(OSError):
-                running.wire.send(Pace(urgent))
-        self._share()
+            self._say_pace()
+            self._share()
+
+    def _say_pace(self) -> None:
+        """Tell the process, unless something is being sent: who does that calls this when it is through."""
+        while self._told is not self._urgent and self._lock.acquire(blocking=False):
+            try:
+                self._told = self._urgent
+                if self._running is not None:
+                    with suppress(OSError):
+                        self._running.wire.send(Pace(self._told))
+            finally:
+                self._lock.release()
 
     def _share(self) -> None:
         """Raise or lower the share of the cores, which the system may refuse for a tenth of a second.
@@ -171,7 +179,7 @@ class Worker:
 
     def rest(self) -> None:
         """End the process, which has nothing to do; the next request starts another."""
-        with self.turn, self._lock:
+        with self._turn, self._lock:
             running, self._running = self._running, None
         if running is not None:
             running.wire.close()
@@ -180,7 +188,6 @@ class Worker:
     def close(self) -> None:
         """End the process, which must not be asked for anything any more."""
         self.rest()
-        self._scratch.close()
 
     def _ended(self, running: _Running) -> WorkerLost:
         """How the process ended."""
@@ -211,8 +218,3 @@ def _reap(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-def _scratch_folder() -> str | None:
-    """A folder in memory, where there is one."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a file without a name

@@ -43,21 +43,20 @@ if TYPE_CHECKING:
     from offcamd.video.writer import WriterFactory
 
 
-def main(end: int, scratch: int) -> None:
+def main(end: int) -> None:
     """Do what the daemon asks for until it is gone; then end the process.
 
     Args:
         end: descriptor of a socket, whose other end is the daemon's.
-        scratch: descriptor of a file that daemon and process share.
     """
     faulthandler.enable()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)  # of a terminal or a session: the daemon has to finish its videos
     wire = Wire(socket.socket(fileno=end))
     with suppress(EOFError, OSError):
-        setup, _ = wire.receive()
+        setup, _, _ = wire.receive()
         threading.Thread(target=_end_with, args=(end,), name="offcam-watch", daemon=True).start()
-        work = Work(setup, scratch)
+        work = Work(setup)
         work.load()
         Lanes(wire, work).run()
     os._exit(0)  # at once, whatever a thread is at: another daemon may be about to take over the files
@@ -87,12 +86,12 @@ class Lanes:
     def run(self) -> None:
         """Take requests, on the main thread. Raises EOFError or OSError once the daemon is gone."""
         while True:
-            message, descriptors = self._wire.receive()
+            message, descriptors, pixels = self._wire.receive()
             if isinstance(message, Pace):
                 self._urgent = message.urgent
             else:
                 with self._lock:
-                    self._job = self._work.on(message, descriptors)
+                    self._job = self._work.on(message, descriptors, pixels)
                     self._lock.notify_all()
             if self._urgent:
                 self._take_over()
@@ -143,13 +142,12 @@ class Lanes:
 class Work:
     """The clips of an encoder process. For one thread at a time."""
 
-    def __init__(self, setup: Setup, scratch: int) -> None:
+    def __init__(self, setup: Setup) -> None:
         self._told: list[ToldLine] = []
         self._health = _ToldHealth(self._told)
         logging.getLogger().handlers = [_ToldLog(self._told)]
         self._writers = LateWriters(lambda: _writers(setup.encoder))
         self._bounded = BoundedWriters(self._writers, DiskReserve(setup.disk_reserve), setup.memory)
-        self._scratch = _File(scratch, mapped=False)
         self._clips: dict[int, _Clip] = {}
         self._trimmer = MallocTrimmer()
 
@@ -159,10 +157,12 @@ class Work:
 
         self._writers.load()
 
-    def on(self, request: Encode | Finish | Fail | SelfTest, descriptors: list[int]) -> Iterator[WorkerAnswer | None]:
+    def on(
+        self, request: Encode | Finish | Fail | SelfTest, descriptors: list[int], pixels: memoryview
+    ) -> Iterator[WorkerAnswer | None]:
         """Do a request, with a pause (None) after each frame; its answer is the last of what is yielded."""
         if isinstance(request, Encode):
-            yield from self._encode(request, descriptors)
+            yield from self._encode(request, descriptors, pixels)
         elif isinstance(request, Finish):
             clip = self._clips.pop(request.clip)
             results: list[EncodedResult] = []
@@ -182,7 +182,7 @@ class Work:
             outcome = self_test(self._writers, request.folders)
             yield WorkerAnswer(self._tell(), test=(outcome.state, outcome.text, outcome.seconds))
 
-    def _encode(self, request: Encode, descriptors: list[int]) -> Iterator[WorkerAnswer | None]:
+    def _encode(self, request: Encode, descriptors: list[int], pixels: memoryview) -> Iterator[WorkerAnswer | None]:
         clip = self._clips.get(request.clip)
         if clip is None:
             assert request.spec is not None  # noqa: S101 - a clip's first request has it
@@ -194,10 +194,11 @@ class Work:
             resumed = encoder.encoded
             frames = [each for each in frames if each.index > encoder.last_index]
         for each in frames:
-            source = clip.files[each.file] if each.file else self._scratch
-            encoder.encode(Frame(each.index, (), 0, 0.0, read=partial(source.parts, each)), _nothing)
+            source = clip.files.get(each.file)
+            read = partial(_cut, each, pixels[each.at :]) if source is None else partial(source.parts, each)
+            encoder.encode(Frame(each.index, (), 0, 0.0, read=read), _nothing)
             clip.hold()
-            if each.mark and encoder.error is None:
+            if source is not None and encoder.error is None:
                 source.mark(each)
             yield None
         yield dataclasses.replace(self._answer(encoder), resumed=resumed, had=len(request.frames) - len(frames))
@@ -253,6 +254,16 @@ class _Clip:
             file.close()
 
 
+def _cut(frame: Pixels, pixels: memoryview) -> list[Part]:
+    """The pixels of each of a frame's tiles, and their layout."""
+    start = 0
+    found: list[Part] = []
+    for layout, size in zip(frame.layouts, frame.sizes, strict=True):
+        found.append((pixels[start : start + size], layout))
+        start += size
+    return found
+
+
 class _File:
     """A file with frames."""
 
@@ -264,12 +275,7 @@ class _File:
 
     def parts(self, frame: Pixels) -> list[Part]:
         """The pixels of a frame's tiles, until the next call. Raises OSError."""
-        start, pixels = 0, self._pixels(frame.at, sum(frame.sizes))
-        found: list[Part] = []
-        for layout, size in zip(frame.layouts, frame.sizes, strict=True):
-            found.append((pixels[start : start + size], layout))
-            start += size
-        return found
+        return _cut(frame, self._pixels(frame.at, sum(frame.sizes)))
 
     def _pixels(self, at: int, size: int) -> memoryview:
         if self._memory is not None:

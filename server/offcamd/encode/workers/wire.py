@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcam_proto.layout import FrameLayout
+    from offcam_proto.messages import Buffer
     from offcam_runs.accounts import EncodedResult
     from offcamd.encode.clip_file import ClipSpec
 
 MOST_DESCRIPTORS = 64
 """Most files that one message hands over."""
 
-_HEAD = struct.Struct("<IB")  # bytes of the message, and how many descriptors come with it
+_HEAD = struct.Struct("<IQ")  # bytes of the message, and of what comes behind it
 
 
 class Setup(NamedTuple):
@@ -52,8 +53,8 @@ class Pixels:
 
     Attributes:
         index: its place in the clip.
-        file: number of its file, see `offcamd.encode.frame.SharedFile`; 0 for the scratch memory.
-        at: offset of its pixels.
+        file: number of its file, see `offcamd.encode.frame.SharedFile`; 0 if its pixels come behind the message.
+        at: offset of its pixels, in the file or in what comes behind the message.
         layouts: how those of each tile are laid out.
         sizes: bytes of each tile that came.
         mark_at, mark: what is written, and where, once it is in the video; an empty mark for nothing.
@@ -151,33 +152,45 @@ class Wire:
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
+        self._behind = bytearray()
 
-    def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
-        """Send a message. Raises OSError if the other end is gone."""
+    def send(self, message: object, descriptors: Sequence[int] = (), behind: Sequence[Buffer] = ()) -> None:
+        """Send a message, with descriptors, and with bytes behind it. Raises OSError if the other end is gone."""
         data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-        head = _HEAD.pack(len(data), len(descriptors))
+        head = _HEAD.pack(len(data), sum([memoryview(each).nbytes for each in behind]))
         if descriptors:
             socket.send_fds(self._socket, [head], descriptors)
             self._socket.sendall(data)
         else:
             self._socket.sendall(head + data)
+        for each in behind:
+            self._socket.sendall(each)
 
-    def receive(self) -> tuple[Any, list[int]]:
-        """The next message, and the descriptors that came with it. Raises EOFError once the other end is gone."""
+    def receive(self) -> tuple[Any, list[int], memoryview]:
+        """The next message, the descriptors that came with it, and the bytes behind it, until the next call.
+
+        Raises EOFError once the other end is gone.
+        """
         head, descriptors = b"", list[int]()
         while len(head) < _HEAD.size:
             more, found, _, _ = socket.recv_fds(self._socket, _HEAD.size - len(head), MOST_DESCRIPTORS)
             if not more:
                 raise EOFError
             head, descriptors = head + more, descriptors + found
-        size, _ = _HEAD.unpack(head)
+        size, behind = _HEAD.unpack(head)
         data = bytearray(size)
-        view = memoryview(data)
+        self._fill(memoryview(data))
+        if behind > len(self._behind):
+            self._behind = bytearray(behind)
+        pixels = memoryview(self._behind)[:behind]
+        self._fill(pixels)
+        return pickle.loads(data), descriptors, pixels  # noqa: S301 - from our own process, to which nobody else can write
+
+    def _fill(self, view: memoryview) -> None:
         while view:
             if not (got := self._socket.recv_into(view)):
                 raise EOFError
             view = view[got:]
-        return pickle.loads(data), descriptors  # noqa: S301 - from our own process, which nobody else can write to
 
     def close(self) -> None:
         """Close the socket."""
