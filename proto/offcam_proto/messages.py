@@ -21,13 +21,10 @@ from offcam_proto.pushing import ClipElsewhere, ClipsGone
 from offcam_proto.records import count_all
 from offcam_proto.resuming import RunReply, RunRequest
 from offcam_proto.saving import SaveClip
-from offcam_proto.validation import Checked, FileName, Flag, Id, PositiveInt, Real, Text, UInt
+from offcam_proto.validation import Checked, FileName, Flag, Id, PositiveInt, Real, Side, Text, Tiles, UInt
 
 Buffer = bytes | bytearray | memoryview
 """Pixels: anything with one contiguous byte buffer."""
-
-Tiles = Annotated[int, check.within(limits.MAX_PIXEL_PARTS, low=1)]
-Side = Annotated[int, check.within(limits.MAX_FRAME_SIDE)]
 
 # --- what a client says -----------------------------------------------------------------------------------
 
@@ -145,6 +142,7 @@ class OpenClip(Checked, frozen=True):
         keep: the rule by which it is kept or let go once its `records.KeepRecord` is there; empty for one that stays.
         keep_bytes: most bytes that all videos kept by that rule may have on the disk; 0 for the daemon's own bound.
         ring_seconds: its last seconds alone are held, in memory, see `SaveClip`; 0 for a video, which has a file.
+        urgent: whether encoding does not give way to other programs until its file is final.
     """
 
     TYPE: ClassVar[int] = 3
@@ -168,6 +166,7 @@ class OpenClip(Checked, frozen=True):
     keep: Text = ""
     keep_bytes: UInt = 0
     ring_seconds: Annotated[float, check.ring_seconds] = 0.0
+    urgent: Flag = False
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -220,6 +220,8 @@ Flag = Annotated[bool, flag]
 Id = Annotated[bytes, identifier]
 Text = Annotated[str, text]
 FileName = Annotated[str, video_name]
+Tiles = Annotated[int, within(limits.MAX_PIXEL_PARTS, low=1)]
+Side = Annotated[int, within(limits.MAX_FRAME_SIDE)]
 
 
 _CHECKS: dict[type, list[tuple[str, Callable[[str, Any], None]]]] = {}

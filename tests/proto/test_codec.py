@@ -77,7 +77,7 @@ def test_numbers_may_be_encoded_in_any_width():
     wide = b"\x92\x08\xcf\x00\x00\x00\x00\x00\x00\x00\x05"
     assert codec.decode_client([wide]) == msg.Flush(5)
     single = msgpack.packb(
-        [3, 1, 0, "n", 1, 30.0, 1, 1, 0, 0, 1.0, 3, [], 0, 0, "", None, "", 0, 0.0], use_single_float=True
+        [3, 1, 0, "n", 1, 30.0, 1, 1, 0, 0, 1.0, 3, [], 0, 0, "", None, "", 0, 0.0, False], use_single_float=True
     )
     assert codec.decode_client([single]).fps == 30.0
 
@@ -218,6 +218,7 @@ def test_what_no_clip_can_be_told():
         {"ring_seconds": -0.5},
         {"ring_seconds": float("nan")},
         {"ring_seconds": limits.MAX_RING_SECONDS + 0.5},
+        {"urgent": 1},
     ):
         with pytest.raises(MalformedMessage, match=next(iter(told))):
             msg.OpenClip(1, 0, "p", 1, 1.0, 1, 1, 0, 0, 0.0, 0, **told)

@@ -111,6 +111,9 @@ CLIENT: dict[str, msg.ClientMessage] = {
     "open-clip-that-is-a-ring": msg.OpenClip(
         1, 8, "rl-video-vanished", 1, 30.0, 1, 1, 0, 0, STARTED, 720_000, ring_seconds=30.0
     ),
+    "open-clip-that-is-wanted-at-once": msg.OpenClip(
+        1, 11, "v-episode-6", 1, 30.0, 1, 1, 6, 0, STARTED, 720_000, urgent=True
+    ),
     "save-clip": SaveClip(1, 8, 9, "rl-video-error-step-5400", "error", 27, 5400, STARTED, 5428, 900, 0),
     "save-clip-with-what-follows": SaveClip(1, 8, 10, "v-näher-step-0", "näher", 0, 0, STARTED, 1, 900, 150),
     "clips-gone": ClipsGone(1, (0, 2, 4, 4, 9, MAX_INT)),

@@ -137,7 +137,7 @@ client_messages = st.one_of(
         st.integers(0, limits.MAX_FRAME_BYTES), st.lists(uints, max_size=5).map(tuple),
         st.integers(0, limits.MAX_FRAME_SIDE), st.integers(0, limits.MAX_FRAME_SIDE),
         st.sampled_from(["", *limits.PRESETS]), st.none() | st.integers(0, limits.MAX_CRF), texts(), uints,
-        st.floats(0, limits.MAX_RING_SECONDS),
+        st.floats(0, limits.MAX_RING_SECONDS), flags,
     ),
     frames(),
     arenas,
