@@ -183,6 +183,7 @@ class Clips:
             max_height=message.max_height,
             judged=bool(message.keep),
             ring_frames=max(1, round(message.ring_seconds * message.fps)) if message.ring_seconds else 0,
+            urgent=message.urgent and not message.ring_seconds,  # a ring is open as long as its env is
         )
 
     def frame(self, stream: LiveStream, message: msg.Frame) -> None:

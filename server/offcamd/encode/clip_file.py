@@ -35,6 +35,7 @@ class ClipSpec:
         max_width, max_height: largest size in pixels; 0 for any.
         judged: whether a rule decides if the complete video stays. Until then it keeps the name ``part``.
         ring_frames: if not 0, it is no video but a ring that holds so many frames of time.
+        urgent: whether encoding does not give way to other programs from its beginning on, until it is final.
     """
 
     part: Path
@@ -48,6 +49,7 @@ class ClipSpec:
     max_height: int = 0
     judged: bool = False
     ring_frames: int = 0
+    urgent: bool = False
 
 
 class ClipFile:

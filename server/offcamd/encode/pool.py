@@ -162,6 +162,8 @@ class EncoderPool:
             if self._refused is not None:
                 job.fail(self._refused)
             self._jobs.add(job)
+        if spec.urgent:
+            job.want()
         return job
 
     def refuse(self, error: EncodeError) -> None:

@@ -65,9 +65,9 @@ class Pool:
         (found,) = self.pool.pids
         return found
 
-    def open(self, name: str = "a", preset: str = "flat"):
+    def open(self, name: str = "a", **how):
         final = self.folder / f"{name}.mp4"
-        return self.pool.open(ClipSpec(self.folder / f"{name}.mp4.part", final, Fraction(30), preset=preset))
+        return self.pool.open(ClipSpec(self.folder / f"{name}.mp4.part", final, Fraction(30), **how))
 
     def wait_released(self, frames: int) -> None:
         while self.released < frames * NBYTES:
@@ -280,6 +280,27 @@ def test_clips_are_spread_evenly_over_the_processes(make) -> None:
     after.offer([through_socket(0)])
     after.end()
     assert pool.result().encoded == 1
+def test_a_clip_that_is_wanted_at_once_gives_way_to_nobody_until_it_is_final(make) -> None:
+    pool = make()
+    worker, paces = pool.pool._workers[0], []
+    sent = worker.pace
+    worker.pace = lambda *, urgent: (paces.append(urgent), sent(urgent=urgent))
+    other = pool.open("other")
+    other.offer([through_socket(number) for number in range(10)])
+    pool.wait_released(10)
+    assert pool.pool.gives_way
+    assert True not in paces
+    job = pool.open("urgent", urgent=True)
+    job.offer([through_socket(number) for number in range(50)])
+    pool.wait_released(60)
+    assert not pool.pool.gives_way
+    assert paces[-1]
+    job.end()
+    assert pool.result().encoded == 50
+    wait_until(lambda: not paces[-1], "it gives way again, though another clip is open")
+    assert pool.pool.gives_way
+    other.end()
+    assert pool.result().encoded == 10
 
 
 def test_a_process_ends_with_its_pool(make) -> None:
