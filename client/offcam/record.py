@@ -48,6 +48,7 @@ def record(
     max_size: Sequence[arguments.Whole] | None = ...,
     crf: arguments.Whole | None = ...,
     preset: str | None = ...,
+    encode: arguments.Encode = ...,
     overflow: Overflow = ...,
     source: arguments.Source = ...,
     resume: bool = ...,
@@ -83,6 +84,7 @@ def record(
     max_size: Sequence[arguments.Whole] | None = ...,
     crf: arguments.Whole | None = ...,
     preset: str | None = ...,
+    encode: arguments.Encode = ...,
     overflow: Overflow = ...,
     source: arguments.Source = ...,
     resume: bool = ...,
@@ -121,6 +123,7 @@ def record(
     max_size: Sequence[arguments.Whole] | None = None,
     crf: arguments.Whole | None = None,
     preset: str | None = None,
+    encode: arguments.Encode = "idle",
     overflow: Overflow = "drop",
     source: arguments.Source = "render",
     resume: bool = False,
@@ -161,6 +164,7 @@ def record(
         max_size: as in `RecordVideo`: ``(width, height)`` in pixels that a video must fit in.
         crf: as in `RecordVideo`: the videos' quality.
         preset: as in `RecordVideo`: how much CPU to spend on small files.
+        encode: as in `RecordVideo`: whether encoding leaves the cores to the training, ``"idle"``, or not, ``"now"``.
         overflow: as in `RecordVideo`.
         source: as in `RecordVideo`: ``"obs"`` shows what the agent sees; with ``"replay"`` and ``"auto"`` episodes are
             replayed elsewhere and rendered there.
@@ -212,6 +216,7 @@ def record(
         "max_size": max_size,
         "crf": crf,
         "preset": preset,
+        "encode": encode,
         "on_video": on_video,
         "keep": keep,
         "keep_bytes": keep_bytes,

@@ -38,6 +38,7 @@ class Encoding(NamedTuple):
     keep: str = ""
     keep_bytes: int = 0
     ring_seconds: float = 0.0
+    urgent: bool = False
 
 
 _WHY = {

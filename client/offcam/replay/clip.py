@@ -118,6 +118,7 @@ class ReplayClip:
             "max_size": [encoding.max_width, encoding.max_height],
             "crf": encoding.crf,
             "preset": encoding.preset,
+            "urgent": encoding.urgent,
             "every": self._every,
             "env_index": self._env_index or 0,
             "terminal": self._whole and self.episode_over and self._env_index is not None,

@@ -195,6 +195,7 @@ class RenderWorker:
             encoding=Encoding(
                 *(float(request.fps) or DEFAULT_FPS, width, height, request.preset, request.crf),
                 *(request.keep, request.keep_bytes),
+                urgent=request.urgent,
             ),
             episode=request.episode,
             step=request.step,

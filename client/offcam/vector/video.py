@@ -62,12 +62,12 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         video_aspect_ratio: ``(width, height)``, the ratio that the whole grid is to come close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
-            resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video, keep, keep_bytes, steps,
-            steps_limit: as in `offcam.RecordVideo`, and last_seconds, seconds_after, for one picture of all, not with
-            ``per_env``. ``source="obs"`` is for envs that cannot render; ``source="replay"`` for the single ones of a
-            `SyncVectorEnv`, at most 256, and with ``"auto"`` frames are recorded. A rule judges the episodes of the
-            first sub-environment that a video shows, and so with ``per_env`` those of all, in one ranking. A row of the
-            steps tells of all sub-environments.
+            resume, if_exists, strict, every_nth_frame, max_size, crf, preset, encode, on_video, keep, keep_bytes,
+            steps, steps_limit: as in `offcam.RecordVideo`, and last_seconds, seconds_after, for one picture of all, not
+            with ``per_env``. ``source="obs"`` is for envs that cannot render; ``source="replay"`` for the single ones
+            of a `SyncVectorEnv`, at most 256, and with ``"auto"`` frames are recorded. A rule judges the episodes of
+            the first sub-environment that a video shows, and so with ``per_env`` those of all, in one ranking. A row of
+            the steps tells of all sub-environments.
         record_envs: the sub-environments to show, by index, or how many of the first ones; by default all.
         per_env: whether each of them has videos of its own; a ``step_trigger`` is then asked once for all of them.
 
@@ -107,6 +107,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         max_size: Sequence[arguments.Whole] | None = None,
         crf: arguments.Whole | None = None,
         preset: str | None = None,
+        encode: arguments.Encode = "idle",
         on_video: Callable[[str], object] | None = None,
         keep: Rule | str | None = None,
         keep_bytes: arguments.Whole | None = None,
@@ -131,6 +132,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             "if_exists": arguments.where_a_run_is(resume, if_exists),
             "strict": arguments.flag("strict", strict),
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
+            "encode": arguments.encode(encode),
         }
         held = arguments.to_hold(last_seconds, seconds_after, per_env=per_env)
         kept = arguments.to_keep(keep, keep_bytes, options) | held

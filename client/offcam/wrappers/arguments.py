@@ -44,6 +44,9 @@ Source: TypeAlias = Literal["render", "frames", "obs", "replay", "auto"]
 ``"auto"`` begins with the first and goes over to the last once both were seen to be equal.
 """
 
+Encode: TypeAlias = Literal["idle", "now"]
+"""When videos are encoded: where other programs leave the cores, unless somebody waits for them; or always at once."""
+
 NUMBER_BYTES = len("-episode-") + 19
 """Bytes that a prefix must leave free, so that no name becomes too long during a training."""
 
@@ -219,6 +222,16 @@ def preset(given: str | None) -> str | None:
     raise ConfigError(
         f"preset must be one of {', '.join(PRESETS)}, got {given!r}. Pass `preset='medium'` for smaller files and more "
         "CPU than by 'flat', or leave it out for the daemon's."
+    )
+
+
+def encode(given: Encode) -> Encode:
+    """When videos are encoded."""
+    if given in get_args(Encode):
+        return given
+    raise ConfigError(
+        f"encode must be 'idle' or 'now', got {given!r}. Pass `encode='now'` for videos as fast as they can be had, or "
+        "leave it out ('idle') for a training that has the cores first."
     )
 
 

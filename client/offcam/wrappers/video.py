@@ -87,6 +87,10 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         crf: quality of the videos, x264's constant rate factor, 0 (lossless) to 51; by default the daemon's (23).
         preset: how much CPU an encoder may spend on a small file: ``"flat"``, which is offcam's own, or x264's,
             ``"ultrafast"`` to ``"veryslow"``; by default the daemon's (``"flat"``, a faster one while it lags).
+        encode: when videos are encoded. ``"idle"``: where no other program wants the cores, so that the training has
+            them first; and at once when somebody waits, as ``close``, ``flush`` and ``wait_video`` do, or when room for
+            frames that wait runs short. ``"now"``: as fast as they can be, beside the training; what is replayed is
+            rendered at idle priority all the same.
         on_video: called with the path of each video that is final: on the env's thread, by ``step`` and ``reset``
             before they touch the env, and by ``flush``, ``wait_video`` and ``close``. What it raises passes through, as
             with a trigger. It is not called for videos that become final after ``close``, or if that is never called.
@@ -144,6 +148,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         max_size: Sequence[arguments.Whole] | None = None,
         crf: arguments.Whole | None = None,
         preset: str | None = None,
+        encode: arguments.Encode = "idle",
         on_video: Callable[[str], object] | None = None,
         keep: Rule | str | None = None,
         keep_bytes: arguments.Whole | None = None,
@@ -167,6 +172,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "if_exists": arguments.where_a_run_is(resume, if_exists),
             "strict": arguments.flag("strict", strict),
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
+            "encode": arguments.encode(encode),
         }
         kept = arguments.to_keep(keep, keep_bytes, options) | arguments.to_hold(last_seconds, seconds_after)
         replays = arguments.replays(source, kept.get("keep"), last_seconds)

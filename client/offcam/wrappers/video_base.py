@@ -107,6 +107,7 @@ class VideoBase(BoxKeeper):
         max_size: list[int] | None,
         crf: int | None,
         preset: str | None,
+        encode: arguments.Encode,
         on_video: Callable[[str], object] | None,
         keep: Rule | None = None,
         keep_bytes: int | None = None,
@@ -134,7 +135,9 @@ class VideoBase(BoxKeeper):
         self._every = every_nth_frame if source != "replay" else 1  # in a replay, the renderer leaves frames out
         self._rendered_every = every_nth_frame
         width, height = max_size or (0, 0)
-        self._encoding = Encoding(fps=0.0, max_width=width, max_height=height, preset=preset or "", crf=crf)
+        self._encoding = Encoding(
+            fps=0.0, max_width=width, max_height=height, preset=preset or "", crf=crf, urgent=encode == "now"
+        )
         self._begin_counting()
         self._tells = on_video is not None
         self.video_folder = settings.absolute(video_folder)

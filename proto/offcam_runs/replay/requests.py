@@ -41,6 +41,7 @@ class Request(NamedTuple):
         size: ``[width, height]`` in pixels that its pictures are rendered in where the env can do that; else they are
             scaled to fit in it. None for the env's own.
         camera: name or number of the camera to render from, of an env that has several; empty for its own.
+        urgent: as of `messages.OpenClip`.
         tells: whether lines of `RenderProgress` come before its answer.
     """
 
@@ -64,6 +65,7 @@ class Request(NamedTuple):
     keep_bytes: int = 0
     size: list[int] | None = None
     camera: str = ""
+    urgent: bool = False
     tells: bool = False
 
     @property

@@ -289,7 +289,7 @@ def test_every_constructor_argument_is_recorded(folder):
         "disable_logger": False, "gc_trigger": always, "overflow": "block", "source": "render",
         "if_exists": "new", "strict": True,
         "record_envs": [0], "per_env": True, "every_nth_frame": 2, "max_size": [40, 30], "crf": 30, "preset": "fast",
-        "steps": True, "steps_limit": 10**9,
+        "encode": "now", "steps": True, "steps_limit": 10**9,
     }  # fmt: skip
     names = list(inspect.signature(RecordVideo).parameters)[1:]
     elsewhere = {"on_video", "keep", "keep_bytes", "last_seconds", "seconds_after"}

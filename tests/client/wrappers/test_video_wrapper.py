@@ -37,7 +37,7 @@ def test_every_constructor_argument_is_recorded_and_the_spec_rebuilds_the_env(fo
         "video_folder": str(folder), "episode_trigger": always, "step_trigger": every_second, "video_length": 7,
         "name_prefix": "spec", "fps": 12, "disable_logger": False, "gc_trigger": every_second, "overflow": "block",
         "source": "render", "if_exists": "new", "strict": True, "every_nth_frame": 2, "max_size": [64, 64], "crf": 30,
-        "preset": "ultrafast", "steps": True, "steps_limit": 10**9,
+        "preset": "ultrafast", "encode": "now", "steps": True, "steps_limit": 10**9,
     }  # fmt: skip
     names = list(inspect.signature(RecordVideo).parameters)[1:]
     # a rule has no part in such videos: see `tests/e2e/test_kept.py`, and `test_black_box.py` for the last seconds
