@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 import gymnasium as gym
@@ -53,6 +55,33 @@ def test_an_env_says_whether_its_videos_are_encoded_at_once(folder, stats, encod
     env.close()
     wait_until(lambda: gives_way(stats), "nobody waits any more")
     films.check(folder)
+
+
+@pytest.fixture
+def stopped(stats):
+    """Stops the process that encodes, which goes on after the test."""
+    pids = []
+
+    def stop() -> None:
+        pids.extend(stats()["encoders"]["pids"])
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    yield stop
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_who_waits_for_a_video_has_it_encoded_at_once(folder, stats, stopped):
+    env = offcam.RecordVideo(Barcode(LENGTH), folder, lambda number: number == 0)
+    begin(env, 0, stats)
+    stopped()
+    for _ in range(LENGTH // 2):
+        env.step(0)
+    env.reset()
+    assert gives_way(stats)
+    assert env.wait_video(0.0) is None
+    wait_until(lambda: not gives_way(stats), "it does not give way any more")
 
 
 def test_what_is_held_wants_no_cores(folder, stats):

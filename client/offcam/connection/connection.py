@@ -69,6 +69,14 @@ class Connection(Exchange):
         self._gave_up = flush.gave_up
         return final
 
+    def hurry(self) -> None:
+        """Have the daemon give way to nobody until all videos that ended are final, as somebody waits for them."""
+        with self.lock:
+            self.pump()
+            if self.session.state is State.OPEN:
+                self.session.flush()  # the daemon tells of each video, so nobody waits for the answer itself
+                self.send_due()
+
     @property
     def waits(self) -> bool:
         """Whether something that ended may not be final yet, and there is a daemon that could say so."""

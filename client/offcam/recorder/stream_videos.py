@@ -198,6 +198,8 @@ class StreamVideos:
             return wire.live and not self._finishing
 
         reconnect = self._there.reconnect
+        if not final():
+            self._there.hurry()
         self._there.wait(lambda: final() or wire.refused is not None or reconnect.hopeless, seconds)
         return final()
 
