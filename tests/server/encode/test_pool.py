@@ -293,14 +293,6 @@ def test_a_failing_encoder_drops_the_rest_keeps_the_start_and_spares_other_clips
     assert (probe(tmp_path / "bad.mp4").frames, probe(tmp_path / "bad.mp4").error) == (10, None)
 
 
-def test_no_memory_is_left_for_a_picture(make) -> None:
-    h = make(writer_factory=failing(at=3, error=MemoryError()))
-    h.record(10)
-    result = h.wait(ClipFinished).result
-    assert "no memory is left for encoding" in result.error
-    assert result.encoded + sum(result.dropped.values()) == 10
-
-
 def test_an_incomplete_file_never_replaces_an_older_one(make, tmp_path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"of an earlier run")
     h = make(writer_factory=failing(at=5, error=EncodeError("it broke")))

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from offcam_proto.layout import FrameLayout
+from offcamd.encode.clip_encoder import ClipEncoder
 from offcamd.encode.frame import Frame, FramePlace, SharedFile, arrived
 from offcamd.encode.pool import ClipFinished, ClipSpec, EncoderPool, Released
 from offcamd.encode.workers.wire import Setup
+from offcamd.video.mp4 import VideoWriter
 from offcamd.video.probe import iter_frames
 from waiting import HANG_SECONDS, wait_until
 
@@ -280,6 +282,8 @@ def test_clips_are_spread_evenly_over_the_processes(make) -> None:
     after.offer([through_socket(0)])
     after.end()
     assert pool.result().encoded == 1
+
+
 def test_a_clip_that_is_wanted_at_once_gives_way_to_nobody_until_it_is_final(make) -> None:
     pool = make()
     worker, paces = pool.pool._workers[0], []
@@ -301,6 +305,18 @@ def test_a_clip_that_is_wanted_at_once_gives_way_to_nobody_until_it_is_final(mak
     assert pool.pool.gives_way
     other.end()
     assert pool.result().encoded == 10
+
+
+def test_one_without_memory_for_a_picture_says_so(tmp_path) -> None:
+    class Starved(VideoWriter):
+        def write(self, i420, pts) -> None:
+            raise MemoryError
+
+    clip = ClipEncoder(ClipSpec(tmp_path / "a.mp4.part", tmp_path / "a.mp4", Fraction(30)), Starved)
+    clip.encode(through_socket(0), lambda: None)
+    result = clip.finish()
+    assert (result.encoded, result.dropped) == (0, {"encoder": 1})
+    assert "no memory is left for encoding" in result.error
 
 
 def test_a_process_ends_with_its_pool(make) -> None:
