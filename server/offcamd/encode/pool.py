@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -131,11 +131,10 @@ class EncoderPool:
         self._trimmer = MallocTrimmer()
         self._abandon = self._stop = False
         self._refused: EncodeError | None = None
-        self._alive = workers
+        self._alive = set(range(workers))
         self._spooling = True
         self.apart = setup is not None
         self._workers = [Worker(setup, self.health) for _ in range(workers)] if setup else []
-        self._loads = dict.fromkeys(range(len(self._workers)), 0)  # clips of each worker, of those that are alive
         self._threads = [
             GuardedThread(ENCODER, partial(self._work, number), self.health, name=f"offcam-encode-{number}")
             for number in range(workers)
@@ -299,13 +298,17 @@ class EncoderPool:
         new = not job.scheduled and job.runnable and job in self._jobs
         if new:
             job.scheduled = True
-            if job.apart and job.worker is None and self._loads:
-                job.worker = min(self._loads, key=lambda each: (self._loads[each], self._cold(each)))
-                self._loads[job.worker] += 1
+            if job.apart and job.worker is None:
+                job.worker = self._least_loaded()
             self._scheduler.add(job, light=job.light, worker=job.worker)
         if self._spooling and job.queue.overflowing and job not in self._blocked:
             self._line_up_spill(job)
         return new
+
+    def _least_loaded(self) -> int | None:
+        """The worker with the fewest clips that go on, if possible one whose process runs. Under the lock."""
+        loads = Counter(job.worker for job in self._jobs if not job.ended)
+        return min(self._alive, key=lambda each: (loads[each], self._cold(each)), default=None)
 
     def _line_up_spill(self, job: ClipJob) -> None:
         if not job.spilling and not job.failed:
@@ -360,8 +363,7 @@ class EncoderPool:
     def _lose_worker(self, number: int, job: ClipJob | None, error: BaseException) -> None:
         """End the clip of a worker that dies, and all clips if it is the last worker."""
         with self._lock:
-            self._alive -= 1
-            self._loads.pop(number, None)
+            self._alive.discard(number)
             self._scheduler.give_up(number)  # its process goes on with the other clips, asked by other threads
             for each in self._jobs:
                 each.worker = None if each.worker == number else each.worker
@@ -419,8 +421,6 @@ class EncoderPool:
 
     def _forget(self, job: ClipJob) -> None:
         with self._lock:
-            if job in self._jobs and job.worker in self._loads:
-                self._loads[job.worker] -= 1
             for jobs in (self._blocked, self._saturated, self._wanted, self._jobs):
                 jobs.discard(job)
             self._idle.notify_all()
