@@ -140,10 +140,14 @@ class ClientSession:
         """Whether no record waits for a commit that can still come."""
         return all(not stream.unacked or stream.refused is not None for stream in self.streams.values())
 
-    def flush(self) -> int:
-        """Ask to be told when everything ended so far is final. Returns the token of the answer."""
+    def flush(self, *, urgent: bool = False) -> int:
+        """Ask to be told when everything ended so far is final. Returns the token of the answer.
+
+        Args:
+            urgent: whether somebody waits for that, so that it is not to give way to other programs.
+        """
         self.send_held()
-        return self._ask(msg.Flush)
+        return self._ask(lambda token: msg.Flush(token, urgent))
 
     def request_stats(self) -> int:
         """Ask for the daemon's statistics. Returns the token of the answer."""

@@ -294,11 +294,12 @@ class CloseStream(Checked, frozen=True):
 
 
 class Flush(Checked, frozen=True):
-    """Asks to be told when everything this session ended before it is final. Answered by `Flushed`."""
+    """Asks to be told when all that this session ended is final; if ``urgent``, it gives way to nothing until then."""
 
     TYPE: ClassVar[int] = 8
 
     token: UInt
+    urgent: Flag = False
 
 
 class StatsRequest(Checked, frozen=True):

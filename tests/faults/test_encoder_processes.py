@@ -7,25 +7,46 @@ import resource
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import zmq
 from actors import WAIT_SECONDS
 
 import films
 import offcam
 from envs import Barcode, Look, play
+from offcam_proto import messages as msg
+from offcam_proto.layout import FrameLayout
 from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
-from waiting import wait_until
+from rawpeer import RawPeer
+from waiting import freeze, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LENGTH = 60
+LAYOUT = FrameLayout((64, 64, 3), (64 * 3, 3, 1), 0, 64 * 64 * 3)
 
 
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "run"
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Freeze a process, and let it go on afterwards, come what may."""
+    freeze(pid)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def encoders(daemons) -> list[int]:
@@ -135,6 +156,27 @@ def test_they_end_with_a_daemon_that_is_killed(daemons, folder):
     assert sum(clip.frames + sum(clip.dropped.values()) for clip in clips) == LENGTH + 1
     assert verify(folder).ok
     daemons.stop()
+
+
+def test_who_only_asks_for_a_sign_of_life_waits_for_no_video(daemons, folder):
+    daemons.start("--encoders", "1")
+    wait_until(lambda: daemons.stats()["self_test"] == "passed", "the self-test passed")
+    (pid,) = encoders(daemons)
+    with frozen(pid), zmq.Context() as context, RawPeer(daemons.endpoint.url, context) as peer:
+        peer.greet()
+        peer.say(msg.OpenStream(1, bytes(16), str(folder), "v", 0, True, "Raw-v0", 1, False, time.time()))
+        peer.await_(msg.StreamOpened)
+        peer.say(msg.OpenClip(1, 0, "v-episode-0", 1, 30.0, 1, 1, 0, 0, time.time(), LAYOUT.nbytes))
+        peer.say(msg.Frame(1, 0, 0, (LAYOUT,), (bytes(LAYOUT.nbytes),)))
+        peer.say(msg.EndClip(1, 0, True))
+        peer.say(msg.Flush(1))
+        assert peer.await_(msg.Flushed).clips == 1
+        assert daemons.stats()["encoders"]["give_way"]
+        peer.say(msg.Flush(2, True))
+        wait_until(lambda: not daemons.stats()["encoders"]["give_way"], "somebody waits")
+    wait_until(lambda: daemons.stats()["encoders"]["give_way"], "nobody waits any more")
+    daemons.stop()
+    assert [clip.frames for clip in read_run(folder, "all").clips] == [1]
 
 
 def test_beside_busy_cores_videos_wait_and_who_flushes_has_them_at_once(daemons, folder):

@@ -74,7 +74,7 @@ def test_a_frame_s_pixels_are_never_copied():
 
 
 def test_numbers_may_be_encoded_in_any_width():
-    wide = b"\x92\x08\xcf\x00\x00\x00\x00\x00\x00\x00\x05"
+    wide = b"\x93\x08\xcf\x00\x00\x00\x00\x00\x00\x00\x05\xc2"
     assert codec.decode_client([wide]) == msg.Flush(5)
     single = msgpack.packb(
         [3, 1, 0, "n", 1, 30.0, 1, 1, 0, 0, 1.0, 3, [], 0, 0, "", None, "", 0, 0.0, False], use_single_float=True

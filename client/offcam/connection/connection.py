@@ -74,7 +74,7 @@ class Connection(Exchange):
         with self.lock:
             self.pump()
             if self.session.state is State.OPEN:
-                self.session.flush()  # the daemon tells of each video, so nobody waits for the answer itself
+                self.session.flush(urgent=True)  # the daemon tells of each video, so nobody waits for the answer itself
                 self.send_due()
 
     @property

@@ -79,7 +79,7 @@ class PendingFlush:
             # the daemon would answer the Flush before it knows of these frames
             self._progressed = max(self._progressed, exchange.last_heard)
         elif not self._token:
-            self._token, self._asked = exchange.session.flush(), time.monotonic()
+            self._token, self._asked = exchange.session.flush(urgent=True), time.monotonic()
             exchange.answers[self._token] = None
             if self._another_daemon:
                 self._progressed = self._asked

@@ -168,7 +168,7 @@ class Dispatcher:
             case msg.CloseStream():
                 self._close_stream(peer.streams.pop(message.handle), lost=False)
             case msg.Flush():
-                self._flushes.ask(peer, message.token, self.clips.live)
+                self._flushes.ask(peer, message, self.clips.live)
             case msg.StatsRequest():
                 peer.session.stats(message.token, self._stats_json())
             case RunRequest():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from offcam_proto.messages import Flush
     from offcamd.daemon.state import LiveClip, Peer
 
 MOST_FLUSHES = 256
@@ -31,8 +32,9 @@ class Flushes:
         self._pass_store = pass_store
         self._speak = speak
 
-    def ask(self, peer: Peer, token: int, clips: Iterable[LiveClip]) -> None:
+    def ask(self, peer: Peer, flush: Flush, clips: Iterable[LiveClip]) -> None:
         """Take in a peer's flush; ``clips`` are all that are not final yet."""
+        token = flush.token
         # by session, as a client that came back waits for clips of its earlier connection, too
         session = peer.session.hello.session if peer.session.hello else b""
         waiting = {clip for clip in clips if clip.ended and clip.stream.session == session}
@@ -46,7 +48,8 @@ class Flushes:
         peer.flushes[token] = waiting
         for clip in waiting:
             clip.waited_by.add((peer, token))
-            clip.job.want()
+            if flush.urgent:
+                clip.job.want()
         self._tell(peer, token)
 
     def tell(self, peer: Peer) -> None:
