@@ -99,6 +99,7 @@ class Visit:
 
     def forgive(self, text: str) -> None:
         """These problems were to be expected, and have to be there."""
+        self.page.evaluate("() => new Promise(requestAnimationFrame)")  # the console's messages come before the answer
         assert [problem for problem in self.problems if text in problem], (text, self.problems)
         self.problems = [problem for problem in self.problems if text not in problem]
 

@@ -194,11 +194,11 @@ class Service:
         except WorkerLost as lost:
             text = f"no video can be made here, as the process that tried is gone: {lost}. Run: offcam doctor"
             state, seconds = SKIPPED if lost.killed else FAILED, 0.0
-        self.health.self_test = state
-        log.info("self-test", outcome=state, found=text, seconds=round(seconds, 3))
         if state == FAILED:
             self.health.down(VIDEO, text)
             self.pool.refuse(EncodeError(text))
+        self.health.self_test = state  # last: who knows that it failed may rely on what follows from that
+        log.info("self-test", outcome=state, found=text, seconds=round(seconds, 3))
 
     @property
     def unfinished(self) -> list[str]:
