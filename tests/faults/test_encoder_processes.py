@@ -99,6 +99,20 @@ def test_frozen_they_keep_no_agent_and_no_other_video_waiting(daemons, folder):
     daemons.stop()
 
 
+def test_while_they_give_way_frames_of_many_videos_go_to_disk_and_no_step_waits_for_them(daemons, folder):
+    daemons.start("--encoders", "1")
+    env = offcam.record(Barcode(LENGTH, Look(height=400, width=600)), str(folder), every=1, overflow="block")
+    play(env, 1)
+    env.flush()
+    (pid,) = encoders(daemons)
+    with frozen(pid):
+        play(env, 5)  # three times the stream's credit
+        assert daemons.stats()["spool_bytes"] > 0
+    env.close()
+    assert [(clip.state, clip.frames) for clip in read_run(folder, "all").clips] == [("final", LENGTH + 1)] * 6
+    daemons.stop()
+
+
 def test_frozen_for_good_they_end_with_a_daemon_that_is_told_twice(daemons, folder):
     daemons.start("--encoders", "1")
     env = offcam.record(Barcode(LENGTH), str(folder), every=1)

@@ -224,6 +224,17 @@ class Clips:
             clip.received += len(usable)
             stream.in_memory += sum([frame.nbytes for frame in usable])
             clip.job.offer(usable)
+            if stream.in_memory > self._grants.pool.assured // 2:
+                self._relieve(stream)
+
+    @staticmethod
+    def _relieve(stream: LiveStream) -> None:
+        """Have the ended clips of a stream encoded at once if they use up its credit, as none of it moves to disk."""
+        clips = list(stream.clips.values())
+        if not any(clip.job.queue.overflowing for clip in clips):
+            for clip in clips:
+                if clip.ended:
+                    clip.job.want()
 
     def _drop(self, stream: LiveStream, frames: list[Frame], reason: str, *, counted: bool) -> None:
         """Release frames that no encoder gets. A ring's are not ``counted`` as dropped."""

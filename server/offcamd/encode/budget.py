@@ -6,11 +6,16 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from offcam_proto.limits import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RETRY_SECONDS = 1.0
 """How long no frame goes to the spool after its disk refused a write."""
+
+SPARED_BYTES = 4 * MIB
+"""Most bytes of a clip that wait in memory while encoding gives way: a turn's, and the next one's."""
 
 
 class Budget:
@@ -27,6 +32,8 @@ class Budget:
 
     Attributes:
         memory_bytes, spool_bytes: of frames in memory, and of disk in use.
+        sparing: whether encoding gives way, so that frames wait long: then little of each clip waits in memory, or
+            some clips would use up the credit of their stream.
         spool_open: asks whether the spool's disk has room for more.
     """
 
@@ -38,11 +45,13 @@ class Budget:
         self.spool_open: Callable[[], bool] = lambda: True
         self.memory_bytes = self.spool_bytes = self._clips = 0
         self._resume_at = 0.0
+        self.sparing = False
 
     @property
     def share(self) -> int:
         """Bytes that may wait in memory for each clip's encoder."""
-        return min(self.clip_memory, self.memory_limit // 2 // (self._clips or 1))
+        most = min(self.clip_memory, SPARED_BYTES) if self.sparing else self.clip_memory
+        return min(most, self.memory_limit // 2 // (self._clips or 1))
 
     def lent_share(self, nbytes: int) -> int:
         """As `share`, for frames of ``nbytes`` bytes in a client's shared memory: more, as that saves writing to disk.

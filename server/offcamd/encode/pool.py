@@ -140,6 +140,7 @@ class EncoderPool:
             for number in range(workers)
         ]
         self._threads.append(GuardedThread(SPOOL, self._spool, self.health, name="offcam-spool"))
+        self.budget.sparing = self.gives_way
         for thread in self._threads:
             thread.start()
 
@@ -223,6 +224,7 @@ class EncoderPool:
             with self._lock:
                 self.pressed = self._pace.pressed(saturated=bool(self._saturated))
                 self._urgent = self.pressed or bool(self._wanted) or self.closed is not None
+                self.budget.sparing = not self._urgent
             for worker in self._workers:
                 worker.pace(urgent=self._urgent)
 
