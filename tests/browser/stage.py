@@ -67,7 +67,8 @@ def film(folder: Path, lengths: list[int], every: int = 1, painted: Painted | No
 
 def training(folder: Path, every: int) -> Iterator[float]:
     """An agent that learns CartPole by trying changes of its policy; yields the return of each episode."""
-    env: Any = offcam.record(gym.make("CartPole-v1", render_mode="rgb_array"), str(folder), every=every)
+    cartpole = gym.make("CartPole-v1", render_mode="rgb_array")
+    env: Any = offcam.record(cartpole, str(folder), every=every, encode="now")  # its videos are waited for
     random = np.random.default_rng(3)
     best, policy = -1.0, np.zeros(4)
     try:
