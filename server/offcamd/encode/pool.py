@@ -272,7 +272,7 @@ class EncoderPool:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         for worker in self._workers:
-            worker.close()
+            worker.rest()
         return complete
 
     def wake(self, job: ClipJob) -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Buffer
     from offcamd.encode.workers.wire import Encode, Fail, Finish, SelfTest, Setup
 
-log = logging.getLogger(__name__)
-
 COMMAND = ("-m", "offcamd.encode.workers")
 """What Python is told to run in an encoder process."""
 
@@ -184,10 +182,6 @@ class Worker:
         if running is not None:
             running.wire.close()
             _reap(running.process)
-
-    def close(self) -> None:
-        """End the process, which must not be asked for anything any more."""
-        self.rest()
 
     def _ended(self, running: _Running) -> WorkerLost:
         """How the process ended."""
