@@ -43,6 +43,14 @@ def wait_until(done: Callable[[], Any], what: str, state: Callable[[], object] |
     return found
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def freeze(pid: int) -> None:
     """Stop a process with SIGSTOP, and wait until each thread of it stands still.
 

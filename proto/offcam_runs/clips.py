@@ -175,6 +175,11 @@ class Clip:
         return self.place if self.place is not None and is_url(self.place) else None
 
     @property
+    def said_state(self) -> str:
+        """Its state for people: ``ended`` where it is over, and its video not whole yet or not known to be kept."""
+        return "ended" if self.state == fmt.RECORDING and self.complete is not None else self.state
+
+    @property
     def said_of_steps(self) -> str:
         """Whether a video that was rendered afterwards matches its episode, for people; empty for any other."""
         if self.diverged_at is not None:

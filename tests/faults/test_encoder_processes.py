@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,15 @@ from actors import WAIT_SECONDS
 
 import films
 import offcam
+import offcam.connection.process
+from begun import gone_on
 from envs import Barcode, Look, play
 from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
 from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 from rawpeer import RawPeer
-from waiting import freeze, wait_until
+from waiting import alive, freeze, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,17 +102,22 @@ def test_frozen_they_keep_no_agent_and_no_other_video_waiting(daemons, folder):
     daemons.stop()
 
 
-def test_while_they_give_way_frames_of_many_videos_go_to_disk_and_no_step_waits_for_them(daemons, folder):
+@pytest.mark.parametrize(("episodes", "length"), [(5, LENGTH), (100, 2)])
+def test_while_they_give_way_frames_of_many_videos_go_to_disk_and_no_step_waits_for_them(
+    daemons, folder, episodes, length
+):
+    """Three times the stream's credit, in a few long videos or in many short ones."""
     daemons.start("--encoders", "1")
-    env = offcam.record(Barcode(LENGTH, Look(height=400, width=600)), str(folder), every=1, overflow="block")
+    env = offcam.record(Barcode(length, Look(height=400, width=600)), str(folder), every=1, overflow="block")
     play(env, 1)
     env.flush()
     (pid,) = encoders(daemons)
     with frozen(pid):
-        play(env, 5)  # three times the stream's credit
+        play(env, episodes)
         assert daemons.stats()["spool_bytes"] > 0
     env.close()
-    assert [(clip.state, clip.frames) for clip in read_run(folder, "all").clips] == [("final", LENGTH + 1)] * 6
+    clips = read_run(folder, "all").clips
+    assert [(clip.state, clip.frames) for clip in clips] == [("final", length + 1)] * (episodes + 1)
     daemons.stop()
 
 
@@ -160,14 +168,19 @@ def test_they_end_with_a_daemon_that_is_killed(daemons, folder):
     env.reset()
     env.step(0)
     (pid,) = wait_until(lambda: encoders(daemons), "a clip is encoded")
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    epoch = wire.epoch
     daemons.kill()
     wait_until(lambda: not alive(pid), "it is gone")
     daemons.start()
+    wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
     for _ in range(LENGTH - 1):
         env.step(0)
     env.close()
     clips = read_run(folder, "all").clips
     assert sum(clip.frames + sum(clip.dropped.values()) for clip in clips) == LENGTH + 1
+    assert sum(clip.frames for clip in clips) >= LENGTH - 1
     assert verify(folder).ok
     daemons.stop()
 
@@ -209,11 +222,3 @@ def test_beside_busy_cores_videos_wait_and_who_flushes_has_them_at_once(daemons,
             each.wait()
     assert verify(folder).ok
     daemons.stop()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import httpx
@@ -13,7 +16,7 @@ import offcam
 from envs import Barcode, decode
 from going import going
 from offcamd.web import live
-from waiting import HANG_SECONDS, wait_until
+from waiting import HANG_SECONDS, freeze, wait_until
 
 SIDE = 84
 
@@ -33,6 +36,26 @@ def env(client, tmp_path):
     env = offcam.record(Barcode(4000), str(tmp_path / "run"), every=1)
     yield env
     env.close()
+
+
+@pytest.fixture
+def stopped(client):
+    """Stops the processes that encode. What it returns lets them go on, which they do after the test in any case."""
+    pids = []
+
+    def go_on():
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        pids.clear()
+
+    def stop():
+        pids.extend(client.get("/api/stats").json()["encoders"]["pids"])
+        for pid in pids:
+            freeze(pid)
+        return go_on
+
+    yield stop
+    go_on()
 
 
 def fragments(data):
@@ -102,3 +125,55 @@ def test_so_many_are_watched_at_a_time_and_who_leaves_makes_room(client, env):
         assert refused.status_code == 503
         assert "close some" in refused.json()["error"]
     wait_until(lambda: client.head(clip["live"]).status_code == 200, "who has left is counted no more")
+
+
+def behind(client, env, stopped):
+    """Record an episode of which a first picture is there, and begin another one. Returns the run, and their clips."""
+    env.reset()
+    with going(env):
+        run, _clip = recorded(client)
+        go_on = stopped()
+    env.unwrapped.length = env.unwrapped.number + 20
+    while not any(env.step(0)[2:4]):
+        pass
+    env.unwrapped.length = 4000
+    env.reset()
+    url = f"/api/runs/{run['id']}"
+    shown = lambda: sorted(client.get(f"{url}/clips").json()["clips"], key=lambda clip: clip["episode"])  # noqa: E731
+    wait_until(
+        lambda: env.step(0) and [clip["length"] is None for clip in shown()] == [False, True],
+        "one is over, and one begun",
+        lambda: [(clip["key"], clip["state"], clip["length"]) for clip in shown()],
+    )
+    return client.get(url).json(), shown(), go_on
+
+
+def test_the_picture_of_now_is_of_what_has_one_where_encoding_lags_behind(client, env, stopped):
+    run, clips, go_on = behind(client, env, stopped)
+    assert run["recording_clip"] == clips[0]["key"]
+    assert [clip["state"] for clip in clips] == ["recording", "recording"]
+    assert client.get(clips[1]["live"]).status_code == 204
+    go_on()
+    wait_until(lambda: client.get(f"/api/runs/{run['id']}").json()["recording_clip"] == clips[1]["key"], "it goes on")
+
+
+def test_who_looks_has_what_is_recorded_encoded_at_once(client, env, stopped):
+    run, clips, go_on = behind(client, env, stopped)
+    gives_way = lambda: client.get("/api/stats").json()["encoders"]["give_way"]  # noqa: E731
+    with ThreadPoolExecutor(1) as thread, going(env):
+        assert gives_way()
+        look = client.build_request("GET", clips[1]["live"], params={"hurry": 1})
+        seen = thread.submit(client.send, look, stream=True)
+        wait_until(lambda: not gives_way(), "somebody waits for a picture")
+        go_on()
+        with contextlib.closing(seen.result()) as reply:
+            assert reply.status_code == 200
+            pieces = reply.iter_raw()  # to let go of it is to look no more
+            assert next(pieces)
+            assert not gives_way()
+        wait_until(gives_way, "nobody looks any more")
+        with client.stream("GET", clips[1]["live"]) as reply:
+            pieces = reply.iter_raw()
+            assert next(pieces)
+            assert gives_way()
+    assert client.get(f"/api/runs/{run['id']}/clips/{clips[0]['key']}/live", params={"hurry": 1}).status_code == 204

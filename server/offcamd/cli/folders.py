@@ -253,7 +253,7 @@ def _show_clips(run: Run, pins: Mapping[str, Pin] | None) -> None:
         (
             (
                 clip.file or f"({clip.name})",
-                ", ".join(filter(None, (clip.state, "partial" if clip.partial else "", printable(clip.unended)))),
+                ", ".join(filter(None, (clip.said_state, "partial" if clip.partial else "", printable(clip.unended)))),
                 f"{clip.frames:,}",
                 span(clip.duration),
                 number(clip.return_),

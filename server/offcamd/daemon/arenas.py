@@ -24,6 +24,15 @@ def mapped_bytes(streams: Iterable[LiveStream]) -> int:
     return sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None)
 
 
+def room_for_arena(streams: Iterable[LiveStream], most: int) -> int:
+    """Bytes of a new arena that may stay in memory while its slots are free.
+
+    It is a quarter of what the others leave of ``most`` bytes: so each that comes later has some, too. An arena without
+    any pays for new pages with each frame.
+    """
+    return max(0, most - mapped_bytes(streams)) // 4
+
+
 def open_arena(
     peer: Peer,
     stream: LiveStream,

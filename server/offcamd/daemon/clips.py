@@ -94,7 +94,8 @@ class Clips:
             message = replace(message, keep="")
         final = self._name(stream, message)
         try:
-            job = self._pool.open(self._spec(final, message), held=True)  # until its row is in the index
+            # held until its row is in the index
+            job = self._pool.open(self._spec(final, message), stream.at_hand, held=True)
         except EncodeError as error:
             log.warning("a clip cannot be begun", file=str(final), problem=str(error))
             return
@@ -119,7 +120,7 @@ class Clips:
         """Begin a ring, which has neither a file nor a row."""
         final = Path(stream.info.folder) / video_file(message.name, stream.suffix, message.part)
         try:
-            job = self._pool.open(self._spec(final, message))
+            job = self._pool.open(self._spec(final, message), stream.at_hand)
         except EncodeError as error:
             log.warning("a ring cannot be begun", file=str(final), problem=str(error))
             return
@@ -170,7 +171,7 @@ class Clips:
             self._pool.start(clip.job)
 
     def _spec(self, final: Path, message: msg.OpenClip) -> encoding.ClipSpec:
-        lagging = not message.preset and self._pool.pressed and self._pool.backlog().lag_seconds > LAGGING_SECONDS
+        lagging = not message.preset and self._pool.pace.pressed and self._pool.backlog().lag_seconds > LAGGING_SECONDS
         return encoding.ClipSpec(
             part=final.with_name(final.name + PART_EXTENSION),
             final=final,
@@ -224,17 +225,6 @@ class Clips:
             clip.received += len(usable)
             stream.in_memory += sum([frame.nbytes for frame in usable])
             clip.job.offer(usable)
-            if stream.in_memory > self._grants.pool.assured // 2:
-                self._relieve(stream)
-
-    @staticmethod
-    def _relieve(stream: LiveStream) -> None:
-        """Have the ended clips of a stream encoded at once if they use up its credit, as none of it moves to disk."""
-        clips = list(stream.clips.values())
-        if not any(clip.job.queue.overflowing for clip in clips):
-            for clip in clips:
-                if clip.ended:
-                    clip.job.want()
 
     def _drop(self, stream: LiveStream, frames: list[Frame], reason: str, *, counted: bool) -> None:
         """Release frames that no encoder gets. A ring's are not ``counted`` as dropped."""

@@ -17,7 +17,7 @@ from offcam_proto.pushing import ClipElsewhere, ClipsGone
 from offcam_proto.resuming import RunRequest
 from offcam_proto.saving import SaveClip
 from offcamd.daemon import pushed, recalls
-from offcamd.daemon.arenas import make_spool, mapped_bytes, open_arena
+from offcamd.daemon.arenas import make_spool, open_arena, room_for_arena
 from offcamd.daemon.clips import Clips
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
@@ -142,7 +142,7 @@ class Dispatcher:
             case msg.OpenArena():
                 stream = peer.streams[message.handle]
                 stream.arena = None
-                room = self._settings.memory_limit_bytes // 2 - mapped_bytes(self.streams)
+                room = room_for_arena(self.streams, self._settings.memory_limit_bytes // 2)
                 spool = partial(make_spool, self._settings.endpoint.url, self._pool.budget, self._pool.spool_dir)
                 open_arena(peer, stream, message, room, spool)
             case msg.Records():
@@ -239,7 +239,7 @@ class Dispatcher:
         if not peer.records:  # a client that only asks, as a health check every few seconds, is not logged
             peer.records = True
             log.info("a client came", pid=hello.pid, client=hello.client)
-        self._pool.budget.clip_memory = self._grants.pool.assured // 2
+        self._pool.budget.stream_memory = self._grants.pool.assured // 2
         peer.streams[message.handle] = stream
         self.streams.add(stream)
         self._last_active = time.monotonic()
@@ -352,7 +352,7 @@ class Dispatcher:
             log.warning("more clients were refused", reason=reason, user=user or "local", count=count)
         for stream in self.streams:
             self._grants.grant(stream)
-        self._pool.budget.clip_memory = self._grants.pool.assured // 2
+        self._pool.budget.stream_memory = self._grants.pool.assured // 2
         if self.streams or self.clips.live:
             self._last_active = now
         self.remember()

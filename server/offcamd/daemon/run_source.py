@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from offcam_runs.run_ids import by_id, run_id
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from offcamd.daemon.service import Service
@@ -42,6 +43,10 @@ class DaemonSource:
     def live(self, run: str) -> bool:
         """See `RunSource`."""
         return any(count and run_id(folder) == run for folder, count in self._service.store.live_streams().items())
+
+    def watched(self) -> AbstractContextManager[None]:
+        """See `RunSource`."""
+        return self._service.pool.hurried()
 
     def stats(self) -> dict[str, Any] | None:
         """See `RunSource`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto.server_session import ServerSession
+from offcamd.encode.budget import StreamMemory
 
 if TYPE_CHECKING:
     from offcam_proto.messages import OpenClip, OpenStream
@@ -53,7 +54,8 @@ class LiveStream:
         clips: its clips that are not stored yet.
         arena: the memory that its client shares with us; None if frames come through the socket.
         arena_names: the names of its arenas, to be removed once no frame is left in them.
-        in_memory: bytes of its frames in the encoder's queues.
+        in_memory: bytes of its frames in memory, from their arrival until they are encoded or on disk.
+        at_hand: those of them that wait in memory for an encoder, or are being encoded.
         encoded: frames in files, of its clips that are stored.
         dropped: frames of it in no file, by reason, as far as is known.
         saturated: whether its frames wait in memory because the disk takes no more.
@@ -72,6 +74,7 @@ class LiveStream:
     arena: Arena | None = None
     arena_names: set[ArenaName] = field(default_factory=set)
     in_memory: int = 0
+    at_hand: StreamMemory = field(default_factory=StreamMemory)
     encoded: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     saturated: bool = False

@@ -77,6 +77,7 @@ class Frame:
         nbytes: bytes of all buffers together.
         arrived: ``time.monotonic()`` when the daemon received it.
         charged: whether its bytes count as queued memory (not once they were on disk).
+        at_hand: whether they count as at hand for the encoder, see `offcamd.encode.budget.StreamMemory`.
         release: frees its pixels' place in a client's shared memory or a file; None if they are in neither.
         move: moves it to a file that outlives this process; returns None if there is no room. Raises OSError.
         read: reads its pixels back from there. Raises OSError.
@@ -88,6 +89,7 @@ class Frame:
     nbytes: int
     arrived: float
     charged: bool = True
+    at_hand: bool = False
     release: Callable[[], None] | None = None
     move: Callable[[], Moved | None] | None = None
     read: Callable[[], Sequence[Part]] | None = None

@@ -2,12 +2,13 @@
 
 ::
 
-    put() -> tail (memory) -> spool (disk) -> head (memory) -> take()
-         `-------- while there is room, and nothing waits behind it --------^
+    put() -> tail (memory) -> spool (disk) -> take()
+         `-> head (memory), while there is room and nothing waits before it -> take()
 
-Frames go on to the head while the clip's share of memory lasts. From then on they stay in the tail, from which the
-pool's spool thread moves them to the spool, which is read back in order. The spool is files without a name or, for
-frames in a client's arena, a file that the client can read, too. No frame overtakes another.
+Frames go on to the head while their stream's share of memory lasts. From then on they stay in the tail, from which the
+pool's spool thread moves them to the spool, which is read back in order; the encoder takes one from the tail if it
+has come to that sooner. The spool is files without a name or, for frames in a client's arena, a file that the client
+can read, too. No frame overtakes another.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from offcamd.encode.budget import StreamMemory
 from offcamd.encode.spool import Spool
 
 if TYPE_CHECKING:
@@ -46,10 +48,14 @@ class FrameQueue:
         spool_dir: folder for the temporary files, which are created when needed and have no name.
         on_release: called with a frame's ``nbytes`` once it has left memory, on the thread that calls `done`, `spill`
             or `discard`.
+        stream: what its stream's frames that wait take of memory; its own by default.
     """
 
-    def __init__(self, budget: Budget, spool_dir: Path, on_release: Callable[[int], None]) -> None:
+    def __init__(
+        self, budget: Budget, spool_dir: Path, on_release: Callable[[int], None], stream: StreamMemory | None = None
+    ) -> None:
         self._budget = budget
+        self._stream = stream or StreamMemory()
         self._on_release = on_release
         self._lock = threading.Lock()
         self._head: deque[Frame] = deque()
@@ -57,8 +63,8 @@ class FrameQueue:
         self._head_bytes = 0
         self._moving: Frame | None = None
         self._spool = Spool(budget, spool_dir, self._lock)
-        self._last_taken = 0.0
-        budget.count_clip(1)
+        self._since = 0.0  # when what was taken last arrived, or the first that is on disk
+        budget.begin_clip(self._stream)
 
     def __len__(self) -> int:
         """Frames put and not yet taken."""
@@ -69,7 +75,13 @@ class FrameQueue:
     def ready(self) -> bool:
         """Whether `take` has a frame to give."""
         with self._lock:
-            return bool(self._head or self._spool.records)
+            return bool(self._head or self._spool.records or (self._tail and self._moving is None))
+
+    def has(self, frames: int, nbytes: int) -> bool:
+        """Whether so many frames, or bytes, or as many as memory has room for, wait to be taken."""
+        with self._lock:
+            many = len(self._head) >= frames or self._head_bytes >= nbytes
+            return many or bool(self._spool.records or self._tail)
 
     @property
     def overflowing(self) -> bool:
@@ -82,7 +94,7 @@ class FrameQueue:
         """When the next frame arrived (``time.monotonic()``), or earlier if it is on disk; None if no frame waits."""
         with self._lock:
             if self._spool.records and not self._head:
-                return self._last_taken
+                return self._since
             waiting = self._head or ([self._moving] if self._moving else self._tail)
             return waiting[0].arrived if waiting else None
 
@@ -106,14 +118,20 @@ class FrameQueue:
             if self._head:
                 frame = self._head.popleft()
                 self._head_bytes -= frame.nbytes
-                self._last_taken = frame.arrived
+                self._stream.count(0, -1)
+                self._since = frame.arrived
                 self._refill()
                 return frame
             if not self._spool.records:
-                return None
+                if self._moving is not None or not self._tail:
+                    return None
+                frame = self._at_hand(self._tail.popleft())
+                self._since = frame.arrived
+                self._refill()
+                return frame
         frame = self._spool.read()
         with self._lock:
-            self._last_taken = frame.arrived
+            self._since = frame.arrived
             self._refill()
         return frame
 
@@ -123,6 +141,11 @@ class FrameQueue:
         if frame.release is not None:
             frame.release()
             frame.release = None
+        if frame.at_hand:
+            frame.at_hand = False
+            self._stream.count(-frame.nbytes, 0)
+            with self._lock:
+                self._refill()
         if frame.charged:
             frame.charged = False
             self._budget.count_memory(-frame.nbytes)
@@ -134,6 +157,8 @@ class FrameQueue:
             if not self._tail:
                 return Spilled.NOTHING_TO_MOVE
             frame = self._moving = self._tail.popleft()
+            if not self._spool.records:
+                self._since = max(self._since, frame.arrived)
         try:
             stored = self._spool.append(frame)
         except OSError as error:
@@ -162,6 +187,7 @@ class FrameQueue:
         """Drop the queued frames, but not one that is just being moved to disk. Returns how many were dropped."""
         with self._lock:
             frames = [*self._head, *self._tail]
+            self._stream.count(0, -len(self._head))
             self._head.clear()
             self._tail.clear()
             self._head_bytes = 0
@@ -174,20 +200,22 @@ class FrameQueue:
     def close(self) -> None:
         """Drop all frames and give up the share of memory. No other method may run meanwhile, nor be called later."""
         self.discard()
-        self._budget.count_clip(-1)
+        self._budget.end_clip(self._stream)
 
     def _refill(self) -> None:
-        """Move frames from the tail to the head while that has room and nothing is between them. Under the lock.
-
-        So the next frame is in the tail at no time, and all that is there can go to disk, however long the encoder is
-        busy with the last one.
-        """
+        """Move frames from the tail to the head while that has room and nothing is between them. Under the lock."""
         while self._tail and self._moving is None and not self._spool.records and self._fits(self._tail[0]):
-            frame = self._tail.popleft()
+            frame = self._at_hand(self._tail.popleft())
             self._head.append(frame)
             self._head_bytes += frame.nbytes
+            self._stream.count(0, 1)
+
+    def _at_hand(self, frame: Frame) -> Frame:
+        frame.at_hand = True
+        self._stream.count(frame.nbytes, 0)
+        return frame
 
     def _fits(self, frame: Frame) -> bool:
-        """Whether the head has room. An empty one takes any frame, or a large one could never be encoded."""
+        """Whether a frame may wait in memory. A head may stay empty: many clips, each with a frame, would take much."""
         share = self._budget.share if frame.release is None else self._budget.lent_share(frame.nbytes)
-        return not self._head or self._head_bytes + frame.nbytes <= share
+        return self._stream.fits(frame.nbytes, share)

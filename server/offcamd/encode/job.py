@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.limits import MIB
+from offcamd.encode.budget import StreamMemory
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec, PictureTaker
 from offcamd.encode.frame_queue import FrameQueue, Spilled
 from offcamd.encode.scheduler import LIGHT_BYTES
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 _numbers = count(1)
 
 TURN_FRAMES = 8
-TURN_BYTES = 2 * MIB
+TURN_BYTES = 4 * MIB
 """A clip's turn ends after so many frames or pixel bytes, whichever comes first."""
 
 SPILLED_FRAMES = 4
@@ -97,20 +98,22 @@ class ClipJob:
 
     Attributes:
         spec: the video to be made.
+        stream: what frames of its stream take of memory.
         queue: the frames not yet encoded.
         apart: whether it is to be made by an encoder process.
         assigned: whether it has one.
-        worker: number of the only worker that may encode it; None for any.
+        worker: number of the only worker that may encode it; None for any, or if it has not begun.
     """
 
-    def __init__(self, spec: ClipSpec, pool: Pool) -> None:
+    def __init__(self, spec: ClipSpec, pool: Pool, stream: StreamMemory | None = None) -> None:
         self.spec = spec
+        self.stream = stream or StreamMemory()
         self._pool = pool
         self._lock = threading.Lock()
         self._released = 0
         self._busy_seconds = 0.0
         self._small = False
-        self.queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
+        self.queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released, self.stream)
         self._encoder: PictureTaker | RemoteClip = ClipEncoder(spec, pool.writer_factory, pool.health)
         self._fault: EncodeError | None = None
         # These belong to the pool and are guarded by its lock.
@@ -211,7 +214,7 @@ class ClipJob:
 
     def _encode_some(self) -> None:
         frames, nbytes = 0, 0
-        while self._encoder.error is None and frames < TURN_FRAMES and nbytes < TURN_BYTES:
+        while self._encoder.error is self._fault is None and frames < TURN_FRAMES and nbytes < TURN_BYTES:
             taken = self._take_some(min(self._encoder.together, TURN_FRAMES - frames), TURN_BYTES - nbytes)
             if not taken:
                 return

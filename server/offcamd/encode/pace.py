@@ -16,19 +16,29 @@ class PaceKeeper:
 
     Args:
         budget: counts what waits.
+        pressed: as the attribute, until the first look.
+
+    Attributes:
+        pressed: whether encoding does not give way as the room for frames that wait runs short.
+        wanted: what somebody waits for, or watches; as long as there is any, encoding does not give way.
+        urgent: whether encoding does not give way, for any reason.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, *, pressed: bool = False) -> None:
         self._budget = budget
-        self._pressed = False
+        self.pressed = pressed
+        self.wanted: set[object] = set()
+        self.urgent = False
 
-    def pressed(self, *, saturated: bool) -> bool:
-        """Whether the room for frames that wait runs short.
+    def look(self, *, saturated: bool, closing: bool) -> bool:
+        """Decide anew; returns whether encoding gave way and does so no longer.
 
         Args:
-            saturated: whether frames of a clip find none.
+            saturated: whether frames of a clip find no room.
+            closing: whether everything is to be encoded now.
         """
         limit, used = self._budget.spool_limit, self._budget.spool_bytes
-        share = FALLS_AT if self._pressed else RISES_AT
-        self._pressed = saturated or used >= share * limit  # without a spool, always
-        return self._pressed
+        share = FALLS_AT if self.pressed else RISES_AT
+        self.pressed = saturated or used >= share * limit  # without a spool, always
+        before, self.urgent = self.urgent, self.pressed or bool(self.wanted) or closing
+        return self.urgent and not before

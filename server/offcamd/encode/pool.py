@@ -10,45 +10,37 @@ import dataclasses
 import threading
 import time
 from collections import Counter, deque
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError
-from offcamd.encode.budget import Budget
+from offcamd.encode.budget import Budget, EncoderBacklog
 from offcamd.encode.clip_encoder import ClipSpec
 from offcamd.encode.frame_queue import Spilled
 from offcamd.encode.histogram import ENCODE_BOUNDS, WAIT_BOUNDS, Histogram
-from offcamd.encode.job import ClipFinished, ClipJob, Event, Released, Saturated
+from offcamd.encode.job import TURN_BYTES, TURN_FRAMES, ClipFinished, ClipJob, Event, Released, Saturated
 from offcamd.encode.malloc import MallocTrimmer
 from offcamd.encode.pace import PaceKeeper
 from offcamd.encode.packet_ring import RingMemory
 from offcamd.encode.ring_job import RingJob
 from offcamd.encode.scheduler import Scheduler
+from offcamd.encode.stream_order import StreamOrder
 from offcamd.encode.workers.process import Worker
 from offcamd.encode.workers.wire import SelfTest
 from offcamd.process.health import ENCODER, SPOOL, GuardedThread, Health
 from offcamd.video.late_writers import ring_encoder, software
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from offcamd.encode.budget import StreamMemory
     from offcamd.encode.workers.wire import Setup
     from offcamd.video.writer import PacketEncoderFactory, WriterFactory
 
-__all__ = [
-    "ClipFinished",
-    "ClipJob",
-    "ClipSpec",
-    "EncoderBacklog",
-    "EncoderPool",
-    "Event",
-    "Released",
-    "RingJob",
-    "Saturated",
-]
+__all__ = ["ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event", "Released", "RingJob", "Saturated"]
 
 IDLE_SECONDS = 60.0
 """How long an encoder process that is not the only one has nothing to do before it is ended."""
@@ -57,21 +49,12 @@ STOP_SECONDS = 5.0
 """How long a hard stop waits for pictures that are being encoded and for files to be finished."""
 
 
-@dataclass(frozen=True)
-class EncoderBacklog:
-    """Frames that wait to be encoded: their bytes in memory and on disk, and how long the oldest has waited."""
-
-    memory_bytes: int
-    spool_bytes: int
-    lag_seconds: float
-
-
 class EncoderPool:
     """Encodes many clips at once, each in order and by one thread at a time, turn by turn. Thread-safe.
 
     Args:
         workers: number of threads that encode.
-        memory_limit, spool_limit, clip_memory: bytes, as of `offcamd.encode.budget.Budget`.
+        memory_limit, spool_limit, stream_memory: bytes, as of `offcamd.encode.budget.Budget`.
         spool_dir: folder of the spool's files.
         on_event: called on the pool's threads with each event, one clip's in order. It must be quick, and not raise.
         writer_factory: makes a clip's writer.
@@ -81,8 +64,7 @@ class EncoderPool:
 
     Attributes:
         budget: counts the bytes of frames.
-        pressed: whether encoding does not give way as the room for frames that wait runs short; without processes of
-            their own encoders never do.
+        pace: whether encoding gives way to other programs; without processes of their own encoders never do.
         ring_memory: counts the rings, whose memory is not in ``budget``.
         closed: why no clip is begun any more, or None.
         encode_seconds: how long frames took to encode.
@@ -97,7 +79,7 @@ class EncoderPool:
         spool_limit: int,
         spool_dir: Path,
         on_event: Callable[[Event], None],
-        clip_memory: int | None = None,
+        stream_memory: int | None = None,
         writer_factory: WriterFactory = software,
         health: Health | None = None,
         ring_factory: PacketEncoderFactory = ring_encoder,
@@ -107,7 +89,7 @@ class EncoderPool:
         self.ring_factory = ring_factory
         self.ring_memory = RingMemory()
         self.closed: EncodeError | None = None
-        self.budget = Budget(memory_limit, spool_limit, clip_memory)
+        self.budget = Budget(memory_limit, spool_limit, stream_memory)
         self.spool_dir = spool_dir
         self.on_event = on_event
         self.writer_factory = writer_factory
@@ -119,15 +101,14 @@ class EncoderPool:
         self._idle = threading.Condition(self._lock)
         self._jobs: set[ClipJob] = set()
         self._scheduler: Scheduler[ClipJob] = Scheduler()
+        self._order = StreamOrder()
         self._idle_workers: set[int] = set()  # those that had nothing to do for `IDLE_SECONDS`
+        self._timed: set[int] = set()  # resting workers that look at the clock, for a clip that came too early
         self._watched = False  # whether an idle worker waits for `Scheduler.patience`
         self._spills: deque[ClipJob] = deque()
         self._blocked: set[ClipJob] = set()
         self._saturated: set[ClipJob] = set()
-        self._wanted: set[ClipJob] = set()
-        self._pace = PaceKeeper(self.budget)
-        self._urgent = False
-        self.pressed = setup is None
+        self.pace = PaceKeeper(self.budget, pressed=setup is None)
         self._trimmer = MallocTrimmer()
         self._abandon = self._stop = False
         self._refused: EncodeError | None = None
@@ -144,11 +125,12 @@ class EncoderPool:
         for thread in self._threads:
             thread.start()
 
-    def open(self, spec: ClipSpec, *, held: bool = False) -> ClipJob:
+    def open(self, spec: ClipSpec, stream: StreamMemory | None = None, *, held: bool = False) -> ClipJob:
         """Begin a clip. No file is touched before its first frame.
 
         Args:
             spec: the video to be made.
+            stream: what frames of its stream take of memory; by default it shares that with no other clip.
             held: only queue its frames until `start` is called.
 
         Raises:
@@ -157,11 +139,12 @@ class EncoderPool:
         with self._lock:
             if self.closed is not None:
                 raise self.closed
-            job = RingJob(spec, self) if spec.ring_frames else ClipJob(spec, self)
+            job = (RingJob if spec.ring_frames else ClipJob)(spec, self, stream)
             job.held = held
             if self._refused is not None:
                 job.fail(self._refused)
             self._jobs.add(job)
+            self._order.add(job)
         if spec.urgent:
             job.want()
         return job
@@ -209,24 +192,39 @@ class EncoderPool:
     @property
     def gives_way(self) -> bool:
         """Whether encoding gives way to other programs."""
-        return self.apart and not self._urgent
+        return self.apart and not self.pace.urgent
 
     def want(self, job: ClipJob) -> None:
         """Have encoding not give way any more until a clip is final, as somebody waits for that."""
         with self._lock:
             if job in self._jobs:
-                self._wanted.add(job)
+                self.pace.wanted.add(job)
         self._keep_pace()
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """While it lasts encoding does not give way, as somebody watches what is recorded."""
+        watcher = object()
+        self.pace.wanted.add(watcher)
+        self._keep_pace()
+        try:
+            yield
+        finally:
+            self.pace.wanted.discard(watcher)
+            self._keep_pace()
 
     def _keep_pace(self) -> None:
         """Have the processes give way to other programs, or not."""
         if self._workers:
             with self._lock:
-                self.pressed = self._pace.pressed(saturated=bool(self._saturated))
-                self._urgent = self.pressed or bool(self._wanted) or self.closed is not None
-                self.budget.sparing = not self._urgent
+                rises = self.pace.look(saturated=bool(self._saturated), closing=self.closed is not None)
+                self.budget.sparing = not self.pace.urgent
+                if rises:
+                    self._scheduler.hasten_all()
+                    self._begin_next(*self._order)
+                    self._call_worker()
             for worker in self._workers:
-                worker.pace(urgent=self._urgent)
+                worker.pace(urgent=self.pace.urgent)
 
     def backlog(self) -> EncoderBacklog:
         """What waits to be encoded, in all clips. From any thread."""
@@ -297,19 +295,38 @@ class EncoderPool:
 
         Under the lock.
         """
-        new = not job.scheduled and job.runnable and job in self._jobs
+        new = not job.scheduled and job.runnable and job in self._jobs and self._may_begin(job)
+        # To ask a process takes CPU, for a turn of one frame as much as for a full one.
+        full = job.ended or job.failed or job.queue.has(TURN_FRAMES, TURN_BYTES)
+        worthwhile = full or self.pace.urgent or not job.apart
         if new:
             job.scheduled = True
             if job.apart and job.worker is None:
                 job.worker = self._least_loaded()
-            self._scheduler.add(job, light=job.light, worker=job.worker)
+            if worthwhile:
+                self._scheduler.add(job, light=job.light, worker=job.worker)
+            else:
+                self._scheduler.add_early(job, time.monotonic(), job.worker)
+        elif job.scheduled and worthwhile:
+            new = self._scheduler.hasten(job, job.worker)
         if self._spooling and job.queue.overflowing and job not in self._blocked:
             self._line_up_spill(job)
         return new
 
+    def _may_begin(self, job: ClipJob) -> bool:
+        """Whether a clip may have a process, or has one. Under the lock."""
+        begun = not job.apart or job.assigned or job.worker is not None
+        return begun or self._order.may_begin(job, len(self.pids), urgent=self.pace.urgent)
+
+    def _begin_next(self, *streams: StreamMemory) -> None:
+        """Schedule the clips of streams that may begin now. Under the lock."""
+        for stream in streams:
+            for job in takewhile(self._may_begin, self._order.waiting(stream)):
+                self._schedule(job)
+
     def _least_loaded(self) -> int | None:
-        """The worker with the fewest clips that go on, if possible one whose process runs. Under the lock."""
-        loads = Counter(job.worker for job in self._jobs if not job.ended)
+        """The worker with the fewest clips, if possible one whose process runs. Under the lock."""
+        loads = Counter(job.worker for job in self._jobs)
         return min(self._alive, key=lambda each: (loads[each], self._cold(each)), default=None)
 
     def _line_up_spill(self, job: ClipJob) -> None:
@@ -323,7 +340,8 @@ class EncoderPool:
         now = time.monotonic()
         unwatched = not self._watched and self._scheduler.patience(now) is not None
         for number in sorted(self._resting, key=self._cold):
-            if unwatched or self._scheduler.ready(now, number):
+            untimed = number not in self._timed and self._scheduler.due(number) is not None
+            if unwatched or untimed or self._scheduler.ready(now, number):
                 self._resting.pop(number).notify()
                 return
 
@@ -352,11 +370,13 @@ class EncoderPool:
                 with self.health.survive(ENCODER, str(job.spec.final), job.broke):
                     if new and not job.assign(self._workers[number]):
                         job.apart = False
-                    if complete:
-                        self._finish(job)
-                    else:
+                    if not complete:
                         job.turn(abandon=abandon)
-                if self.pressed:
+                        with self._lock:
+                            complete = job.complete
+                    if complete:  # at once, as its encoder can make the next clip then
+                        self._finish(job)
+                if self.pace.pressed:
                     self._keep_pace()  # there may be room again
         except BaseException as error:
             self._lose_worker(number, job, error)
@@ -391,7 +411,7 @@ class EncoderPool:
             patience = None if self._watched else self._scheduler.patience(time.monotonic())
             self._watched = self._watched or patience is not None
             self._resting[number] = own
-            if not own.wait(IDLE_SECONDS if patience is None else patience) and patience is None:
+            if not self._rest(number, own, patience) and patience is None:
                 self._idle_workers.add(number)
             self._resting.pop(number, None)  # still there if it was not woken, but the wait timed out
             if patience is not None:
@@ -399,6 +419,16 @@ class EncoderPool:
         self._idle_workers.discard(number)
         self._call_worker()
         return job
+
+    def _rest(self, number: int, own: threading.Condition, patience: float | None) -> bool:
+        """Wait until a worker may have something to do; False if it had nothing for `IDLE_SECONDS`. Under the lock."""
+        due = self._scheduler.due(number)
+        if due is None:
+            return own.wait(IDLE_SECONDS if patience is None else patience)
+        self._timed.add(number)
+        own.wait(max(0.0, min(due - time.monotonic(), IDLE_SECONDS if patience is None else patience)))
+        self._timed.discard(number)
+        return True
 
     def _superfluous(self, number: int) -> bool:
         """Whether a worker's process has had nothing to do for long, and is not the only one. Under the lock."""
@@ -423,8 +453,10 @@ class EncoderPool:
 
     def _forget(self, job: ClipJob) -> None:
         with self._lock:
-            for jobs in (self._blocked, self._saturated, self._wanted, self._jobs):
+            for jobs in (self._blocked, self._saturated, self.pace.wanted, self._jobs):
                 jobs.discard(job)
+            self._order.remove(job)
+            self._begin_next(job.stream)
             self._idle.notify_all()
         self._keep_pace()
 

@@ -8,6 +8,7 @@ from offcamd.encode.job import ClipFinished, ClipJob, Pool
 from offcamd.encode.ring_clip import RingClip
 
 if TYPE_CHECKING:
+    from offcamd.encode.budget import StreamMemory
     from offcamd.encode.clip_encoder import ClipSpec
     from offcamd.encode.packet_ring import RingMemory
     from offcamd.encode.saved_clip import SavedClip
@@ -24,8 +25,8 @@ class RingPool(Pool, Protocol):
 class RingJob(ClipJob):
     """A ring that is being encoded; made by `EncoderPool.open`. `offer`, `save`, `end` are for the service's thread."""
 
-    def __init__(self, spec: ClipSpec, pool: RingPool) -> None:
-        super().__init__(spec, pool)
+    def __init__(self, spec: ClipSpec, pool: RingPool, stream: StreamMemory | None = None) -> None:
+        super().__init__(spec, pool, stream)
         self.apart = False  # its pictures are held in the daemon's memory
         self._poked = False
         self._ring = self._encoder = RingClip(

@@ -19,7 +19,6 @@ class NoQueue:
     """The queue of a saved video, always empty: frames wait in its ring's queue."""
 
     oldest: float | None = None
-    overflowing = False
 
     def __len__(self) -> int:
         return 0

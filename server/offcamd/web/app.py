@@ -6,6 +6,7 @@ import functools
 import itertools
 import threading
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from offcamd.web.encoding import encoded
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.events import Broadcaster
 from offcamd.web.group_answers import GroupAnswers
-from offcamd.web.live import LiveResponse, LiveVideo, LiveVideos
+from offcamd.web.live import FIRST_PICTURE_SECONDS, LiveResponse, LiveVideo, LiveVideos
 from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
@@ -267,13 +268,19 @@ class Api:
 
     async def live(self, request: Request) -> Response:
         """A clip's file while it is recorded, as it grows."""
+        hurry = Query(request.query_params).boolean("hurry")
         if self._live.full:
             raise HTTPException(503, "too many clips are watched already: close some of the pages")
-        try:
-            video = await self._of(request, lambda asked: LiveVideo(asked, request.path_params["key"]))
-        except NothingNow:  # no error: who looks at a run cannot know
-            return Response(None, 204)
-        return LiveResponse(video, self._live)
+        with ExitStack() as closing:
+            if hurry:
+                closing.enter_context(self._source.watched())
+            key, patience = request.path_params["key"], FIRST_PICTURE_SECONDS if hurry else 0.0
+            try:
+                video = await self._live.begin(lambda: self._of(request, lambda asked: LiveVideo(asked, key)), patience)
+            except NothingNow:  # no error: who looks at a run cannot know
+                return Response(None, 204)
+            closing.callback(video.close)
+            return LiveResponse(video, self._live, closing.pop_all())
 
     async def poster(self, request: Request) -> Response:
         """A picture from a clip."""

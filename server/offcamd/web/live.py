@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
@@ -11,10 +12,11 @@ from starlette.responses import StreamingResponse
 
 from offcamd.video.growing import GrowingVideo, codec_of
 from offcamd.web.media import open_recording
-from offcamd.web.reading import NothingNow
+from offcamd.web.reading import NoPictureYet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import ExitStack
 
     from starlette.types import Receive, Scope, Send
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.1
 """How often the file is looked at for what has been written since, in seconds."""
+
+FIRST_PICTURE_SECONDS = 5.0
+"""How long somebody who cannot wait for other programs is let wait for a clip's first picture."""
 
 MOST_WATCHED = 16
 """Most clips that are watched at a time, of all pages together."""
@@ -36,7 +41,8 @@ class LiveVideo:
 
     Raises:
         NotHere: there is no such clip.
-        NothingNow: it is not being recorded, or has no picture yet.
+        NothingNow: it is not being recorded.
+        NoPictureYet: it is, and nothing of it has been encoded.
         RunFolderError: see `reading`.
     """
 
@@ -52,7 +58,7 @@ class LiveVideo:
         codec = codec_of(self.beginning)
         if codec is None:
             self.close()
-            raise NothingNow
+            raise NoPictureYet
         self.media_type = f'video/mp4; codecs="{codec}"'
 
     def more(self) -> bytes | None:
@@ -90,6 +96,25 @@ class LiveVideos:
         """Whether as many are watched as may be."""
         return len(self._watched) >= MOST_WATCHED
 
+    async def begin(self, opened: Callable[[], Awaitable[LiveVideo]], patience: float) -> LiveVideo:
+        """Open a clip's video.
+
+        Args:
+            opened: opens it.
+            patience: how long its first picture is waited for, in seconds.
+
+        Raises:
+            NothingNow: it is not being recorded, or has still no picture.
+        """
+        give_up = time.monotonic() + patience
+        while True:
+            try:
+                return await opened()
+            except NoPictureYet:
+                if self._stopping() or time.monotonic() >= give_up:
+                    raise
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def pieces(self, video: LiveVideo) -> AsyncIterator[bytes]:
         """A clip's bytes, until it is over or the server stops."""
         self._watched.add(video)
@@ -106,10 +131,10 @@ class LiveVideos:
 
 
 class LiveResponse(StreamingResponse):
-    """Sends a `LiveVideo` until it is over or whoever asked has gone, and closes it in any case."""
+    """Sends a `LiveVideo` until it is over or whoever asked has gone, and then closes what is to be closed."""
 
-    def __init__(self, video: LiveVideo, videos: LiveVideos) -> None:
-        self._video = video
+    def __init__(self, video: LiveVideo, videos: LiveVideos, closing: ExitStack) -> None:
+        self._closing = closing
         super().__init__(videos.pieces(video), media_type=video.media_type, headers={"x-accel-buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +144,7 @@ class LiveResponse(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._video.close()
+            self._closing.close()
 
 
 async def _nothing() -> AsyncIterator[bytes]:

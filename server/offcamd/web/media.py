@@ -24,7 +24,7 @@ from offcam_runs.sessions import ALL
 from offcamd.video.thumbnails import jpeg, middle_picture
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import find_clip
-from offcamd.web.reading import NotHere, NothingNow, is_plain, reading_clips
+from offcamd.web.reading import NoPictureYet, NotHere, NothingNow, is_plain, reading_clips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +122,7 @@ def open_recording(folder: Path, key: str) -> OpenFile:
     Raises:
         NotHere: there is no such clip.
         NothingNow: it is not being recorded.
+        NoPictureYet: it has no file yet, or was over just now.
         RunFolderError: see `reading`.
     """
     with reading_clips(folder, ALL) as database:
@@ -130,8 +131,8 @@ def open_recording(folder: Path, key: str) -> OpenFile:
         raise NothingNow
     try:
         return _open_file(folder, clip.file + fmt.PART_EXTENSION)
-    except NotHere as error:  # it was over just now
-        raise NothingNow from error
+    except NotHere as error:
+        raise NoPictureYet from error
 
 
 def _check_plain(name: str) -> None:

@@ -67,6 +67,12 @@ _CLIP_PATH = {"name": "key", "in": "path", "required": True, "schema": TEXT, "de
 _SESSION = _query(
     "session", {"type": "string", "pattern": "^([0-9]+|all)$"}, "Which training of several; else the newest."
 )
+_HURRY = _query(
+    "hurry",
+    FLAG,
+    "Somebody looks and wants to see what it shows now: as long as it is read, encoding does not give way to other "
+    "programs, and its first picture is waited for. Without this, on a machine with no idle core, it may lag behind.",
+)
 _POINTS = _query("points", _between(traces.FEWEST_POINTS, traces.MOST_POINTS, traces.USUAL_POINTS), "Most points.")
 _SEARCH = {"type": "string", "maxLength": MOST_TEXT}
 _CLIP_PARAMS = [
@@ -299,10 +305,10 @@ def _paths() -> dict[str, Schema]:
         f"{clip}/live": _path(
             "A clip while it is recorded: its file from the start on, and what is written of it as it comes, until it "
             "is over. A fragmented MP4, whose type names the codec, as the Media Source Extensions of browsers take "
-            "it. At most a frame is missing that is recorded.",
+            "it.",
             "video/mp4",
             TEXT,
-            of_clip,
+            [*of_clip, _HURRY],
             *one,
             "503",
         ),

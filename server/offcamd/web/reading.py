@@ -40,6 +40,10 @@ class NothingNow(Exception):
     """What was asked for is of this moment, and there is none of it now: not yet, or no more."""
 
 
+class NoPictureYet(NothingNow):
+    """It is being recorded, and nothing of it has been encoded: that comes soon, unless it was over just now."""
+
+
 class AskedRun(NamedTuple):
     """A run that a request is for.
 

@@ -58,6 +58,10 @@ _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
 WHERE state NOT IN (SELECT value FROM json_each(:hidden)) AND dropped != '{}' GROUP BY key
 """
+_RECORDING = """
+SELECT streams.stream, clips.clip, clips.file FROM clips JOIN streams ON streams.id = clips.stream_id
+WHERE clips.state = :recording AND clips.file IS NOT NULL AND clips.waits IS NULL ORDER BY clips.rowid DESC
+"""
 _CLIPS = f"SELECT state, count(*) FROM clips WHERE {NO_ATTEMPT} GROUP BY state"  # noqa: S608 - of our own words
 _UPDATED = """
 SELECT max(ifnull((SELECT started + ifnull(duration, 0) FROM episodes ORDER BY id DESC LIMIT 1), 0),
@@ -207,10 +211,11 @@ def _newest_clip(database: sqlite3.Connection, asked: AskedRun) -> dict[str, Any
 
 
 def _recording_clip(database: sqlite3.Connection, asked: AskedRun) -> str | None:
-    """The key of the clip that was begun last of those that are being recorded."""
-    newest = "file IS NOT NULL AND state = :recording"
-    found = read_clips(database, asked.folder, newest, {"recording": fmt.RECORDING}, order="place DESC", limit=1)
-    return f"{found[0].stream_id}-{found[0].clip}" if found else None
+    """The key of the clip that was begun last of those that are being recorded, if any has a picture of those."""
+    clips = database.execute(_RECORDING, {"recording": fmt.RECORDING}).fetchall()
+    pictured = (clip for clip in clips if (asked.folder / f"{clip[2]}{fmt.PART_EXTENSION}").exists())
+    stream, number, _file = next(pictured, clips[0] if clips else (None, None, None))
+    return None if stream is None else f"{stream}-{number}"
 
 
 def _values(recent: EpisodeTable) -> dict[str, Any]:

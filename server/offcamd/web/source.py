@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +47,9 @@ class RunSource(Protocol):
 
     def live(self, run: str) -> bool:
         """Whether somebody records into a run at this moment."""
+
+    def watched(self) -> AbstractContextManager[None]:
+        """While it lasts somebody watches what is recorded, and wants to see what it shows now."""
 
     def stats(self) -> dict[str, Any] | None:
         """The daemon's snapshot, or None where there is no daemon."""
@@ -103,6 +107,10 @@ class FolderSource:
         """See `RunSource`."""
         folder = self._up_to_date().get(run)
         return folder is not None and writer_of(folder) is not None
+
+    def watched(self) -> AbstractContextManager[None]:
+        """See `RunSource`: whoever records does not know of it."""
+        return nullcontext()
 
     def stats(self) -> dict[str, Any] | None:
         """See `RunSource`."""

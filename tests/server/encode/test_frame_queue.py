@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
 from offcamd.encode import budget, spool
-from offcamd.encode.budget import Budget
+from offcamd.encode.budget import Budget, StreamMemory
 from offcamd.encode.frame import arrived
 from offcamd.encode.frame_queue import FrameQueue, Spilled
 from waiting import HANG_SECONDS
@@ -163,6 +163,68 @@ def test_without_a_spool_everything_stays_in_memory(make) -> None:
     assert [h.take() for _ in range(11)] == [*range(10), None]
 
 
+def test_a_streams_clips_have_its_memory_together(tmp_path) -> None:
+    """Those that wait for their encoder must not use up the credit of their stream, with which the next one begins."""
+    budget, stream, other = Budget(100 * KB, 1000 * KB, 4 * KB), StreamMemory(), StreamMemory()
+    first, second, third = (FrameQueue(budget, tmp_path, lambda _: None, each) for each in (stream, stream, other))
+    for queue in (first, second, third):
+        queue.put([arrived(number, parts(number)) for number in range(4)])
+    assert [queue.overflowing for queue in (first, second, third)] == [False, True, False]
+    assert stream.nbytes == 4 * KB
+    while second.overflowing:
+        assert second.spill() is Spilled.MOVED
+    for queue in (first, second):
+        for number in range(4):
+            frame = queue.take()
+            assert frame.index == number
+            queue.done(frame)
+    assert stream.nbytes == 0
+    for queue in (first, second, third):
+        queue.close()
+    assert (stream.clips, stream.waiting, other.nbytes, budget.memory_bytes, budget.spool_bytes) == (0, 0, 0, 0, 0)
+
+
+def test_frames_that_are_being_encoded_count_too(tmp_path) -> None:
+    """Several encoders may have some of a stream's at a time."""
+    budget, stream = Budget(100 * KB, 1000 * KB, 4 * KB), StreamMemory()
+    first, second = (FrameQueue(budget, tmp_path, lambda _: None, stream) for _ in range(2))
+    first.put([arrived(number, parts(number)) for number in range(4)])
+    taken = [first.take() for _ in range(4)]
+    second.put([arrived(number, parts(number)) for number in range(3)])
+    assert (stream.nbytes, stream.waiting) == (5 * KB, 1), "beside them one frame may wait, however large it is"
+    for frame in taken:
+        first.done(frame)
+    assert stream.nbytes == KB
+    assert second.spill() is Spilled.MOVED, "a frame on its way to disk goes there"
+    for queue in (first, second):
+        queue.close()
+    assert stream.nbytes == stream.waiting == 0
+
+
+def test_a_frame_that_has_no_room_anywhere_is_taken_all_the_same(tmp_path) -> None:
+    queue = FrameQueue(Budget(100 * KB, 0, KB // 2), tmp_path, lambda _: None)
+    queue.put([arrived(number, parts(number)) for number in range(3)])
+    assert queue.spill() is Spilled.NO_ROOM
+    assert queue.ready
+    assert [queue.take().index for _ in range(3)] == [0, 1, 2]
+    assert queue.take() is None
+    assert not queue.ready
+    queue.close()
+
+
+def test_a_queue_that_has_many_frames_or_no_room_for_more(tmp_path) -> None:
+    queue = FrameQueue(Budget(8 * KB, 100 * KB), tmp_path, lambda _: None)
+    assert not queue.has(1, KB)
+    queue.put([arrived(0, parts(0))])
+    assert [queue.has(1, 9 * KB), queue.has(2, KB), queue.has(2, 9 * KB)] == [True, True, False]
+    queue.put([arrived(number, parts(number)) for number in range(1, 6)])
+    assert queue.has(100, 100 * KB), "some of them overflow"
+    while queue.overflowing:
+        queue.spill()
+    assert queue.has(100, 100 * KB), "some of them are on disk"
+    queue.close()
+
+
 def test_clips_share_the_memory_and_the_disk(tmp_path) -> None:
     budget = Budget(8 * KB, 2 * KB + 400)
     first, second = (FrameQueue(budget, tmp_path, lambda _: None) for _ in range(2))
@@ -244,6 +306,22 @@ def test_the_oldest_frame_keeps_its_age_on_disk(make, monkeypatch) -> None:
     h.take()
     h.take()
     assert h.queue.oldest is None
+
+
+def test_a_first_frame_on_disk_has_its_age_too(tmp_path) -> None:
+    """Where another clip of its stream has their memory, a clip's frames go to disk before any was taken."""
+    budget, stream = Budget(100 * KB, 1000 * KB, 2 * KB), StreamMemory()
+    first, second = (FrameQueue(budget, tmp_path, lambda _: None, stream) for _ in range(2))
+    first.put([arrived(number, parts(number)) for number in range(3)])
+    frames = [arrived(number, parts(number)) for number in range(3)]
+    ages = [frame.arrived for frame in frames]
+    second.put(frames)
+    assert second.spill() is second.spill() is Spilled.MOVED
+    assert second.oldest == ages[0]
+    second.done(second.take())
+    assert second.oldest == ages[0], "what is on disk arrived no earlier than what was taken last"
+    for queue in (first, second):
+        queue.close()
 
 
 @pytest.fixture

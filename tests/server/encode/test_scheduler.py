@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from offcamd.encode.scheduler import LIGHT_SECONDS, Scheduler
+from offcamd.encode.scheduler import LIGHT_SECONDS, PATIENCE_SECONDS, Scheduler
 
 
 def line(*clips: str) -> Scheduler[str]:
@@ -73,3 +73,37 @@ def test_a_clip_of_one_worker_waits_for_that_one_and_holds_up_nobody_else() -> N
     assert [scheduler.ready(0.0, worker) for worker in (0, 1, 2)] == [False, True, True]
     assert [scheduler.take(0.0, 2), scheduler.take(0.0, 2)] == ["D", None]
     assert [scheduler.take(0.0, 1) for _ in range(3)] == ["A", "C", None]
+
+
+def test_a_clip_that_comes_too_early_joins_the_line_later() -> None:
+    scheduler = line()
+    scheduler.add_early("A", 10.0, 1)
+    scheduler.add_early("B", 10.05, 1)
+    scheduler.add("C", light=False, worker=1)
+    assert scheduler.due(1) == pytest.approx(10.0 + PATIENCE_SECONDS)
+    assert scheduler.due(0) is None
+    assert [scheduler.take(10.0, 1), scheduler.take(10.0, 1)] == ["C", None]
+    assert not scheduler.ready(10.0 + PATIENCE_SECONDS, 0)
+    assert scheduler.ready(10.0 + PATIENCE_SECONDS, 1)
+    assert [scheduler.take(10.0 + PATIENCE_SECONDS, 1) for _ in range(2)] == ["A", None]
+    assert scheduler.due(1) == pytest.approx(10.05 + PATIENCE_SECONDS)
+
+
+def test_a_clip_that_comes_too_early_may_be_hastened() -> None:
+    scheduler = line()
+    for clip, worker in (("A", 1), ("B", 1), ("C", 2), ("D", 3)):
+        scheduler.add_early(clip, 10.0, worker)
+    assert scheduler.hasten("B", 1)
+    assert not scheduler.hasten("B", 1)
+    assert [scheduler.take(10.0, 1), scheduler.take(10.0, 1)] == ["B", None]
+    scheduler.hasten_all()
+    assert [scheduler.take(10.0, worker) for worker in (1, 2)] == ["A", "C"]
+    scheduler.give_up(3)
+    assert scheduler.take(10.0, 1) == "D"
+
+
+def test_a_worker_that_is_gone_leaves_its_early_clips_to_the_others() -> None:
+    scheduler = line()
+    scheduler.add_early("A", 10.0, 1)
+    scheduler.give_up(1)
+    assert scheduler.take(10.0, 0) == "A"

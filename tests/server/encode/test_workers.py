@@ -7,32 +7,30 @@ import queue
 import signal
 import tempfile
 import threading
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
+from offcamd.encode import scheduler
+from offcamd.encode.budget import StreamMemory
 from offcamd.encode.clip_encoder import ClipEncoder
 from offcamd.encode.frame import Frame, FramePlace, SharedFile, arrived
+from offcamd.encode.job import TURN_FRAMES
 from offcamd.encode.pool import ClipFinished, ClipSpec, EncoderPool, Released
-from offcamd.encode.workers.wire import Setup
+from offcamd.encode.stream_order import CLIPS_FOR_ONE_MORE
+from offcamd.encode.workers.wire import Encode, Finish, Setup
 from offcamd.video.mp4 import VideoWriter
 from offcamd.video.probe import iter_frames
-from waiting import HANG_SECONDS, wait_until
+from waiting import HANG_SECONDS, alive, wait_until
 
 HEIGHT, WIDTH = 48, 64
 LAYOUT = FrameLayout((HEIGHT, WIDTH, 3), (WIDTH * 3, 3, 1), 0, HEIGHT * WIDTH * 3)
 NBYTES = LAYOUT.nbytes
 MARK = b"\3"
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def level(number: int) -> int:
@@ -67,9 +65,9 @@ class Pool:
         (found,) = self.pool.pids
         return found
 
-    def open(self, name: str = "a", **how):
+    def open(self, name: str = "a", stream: StreamMemory | None = None, **how):
         final = self.folder / f"{name}.mp4"
-        return self.pool.open(ClipSpec(self.folder / f"{name}.mp4.part", final, Fraction(30), **how))
+        return self.pool.open(ClipSpec(self.folder / f"{name}.mp4.part", final, Fraction(30), **how), stream)
 
     def wait_released(self, frames: int) -> None:
         while self.released < frames * NBYTES:
@@ -267,6 +265,96 @@ def test_who_waits_is_not_kept_waiting_by_what_gives_way(make) -> None:
     assert True in paces
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_streams_clips_that_wait_are_encoded_one_after_the_other(make, wanted) -> None:
+    """So a process has one encoder open for them, be they hundreds, and the next clip takes it over."""
+    pool, stream = make(), StreamMemory()
+    worker, asked = pool.pool._workers[0], []
+    ask = worker.ask
+
+    def noted(request, *more):
+        asked.append((type(request), request.clip))
+        return ask(request, *more)
+
+    worker.ask = noted
+    jobs = [pool.open(str(number), stream) for number in range(CLIPS_FOR_ONE_MORE - 1)]
+    for job in jobs:
+        job.offer([through_socket(number) for number in range(2 * TURN_FRAMES + 1)])
+        job.end()
+    if wanted:
+        jobs[-1].want()
+    assert [pool.result().encoded for _ in jobs] == [2 * TURN_FRAMES + 1] * len(jobs)
+    clips = sorted({clip for _, clip in asked})
+    assert asked == [(kind, clip) for clip in clips for kind in (Encode, Encode, Encode, Finish)]
+
+
+def test_a_clip_that_waits_for_others_of_its_stream_begins_once_these_are_final_or_failed(make) -> None:
+    pool, stream = make(), StreamMemory()
+    first, second, live = (pool.open(name, stream) for name in "abc")
+    for job in (first, second, live):
+        job.offer([through_socket(number) for number in range(TURN_FRAMES)])
+    first.end()
+    second.end()
+    first.fail(EncodeError("it went wrong"))
+    assert {pool.result().state for _ in range(2)} == {"final", "aborted"}
+    pool.wait_released(TURN_FRAMES)
+    live.end()
+    assert pool.result().encoded == TURN_FRAMES
+
+
+def test_a_few_frames_wait_for_others_until_somebody_wants_them(make, monkeypatch) -> None:
+    """To ask a process takes as much as to encode a small frame."""
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 1e9)
+    pool = make()
+    few, many = pool.open("few"), pool.open("many")
+    few.offer([through_socket(0)])
+    many.offer([through_socket(number) for number in range(TURN_FRAMES)])
+    pool.wait_released(TURN_FRAMES)
+    assert (len(few.queue), len(many.queue)) == (1, 0), "who came first waits"
+    few.want()
+    pool.wait_released(TURN_FRAMES + 1)
+    many.end()
+    assert pool.result().encoded == TURN_FRAMES
+    few.end()
+    assert pool.result().encoded == 1
+
+
+@pytest.mark.parametrize("more", [0, 1, TURN_FRAMES])
+def test_a_few_frames_do_not_wait_once_their_clip_ends_or_more_have_come(make, monkeypatch, more) -> None:
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 1e9)
+    pool = make(workers=2)
+    job = pool.open()
+    job.offer([through_socket(0)])
+    if more == TURN_FRAMES:
+        job.offer([through_socket(number) for number in range(1, more)])
+        pool.wait_released(more)
+    job.end()
+    assert pool.result().encoded == max(more, 1)
+
+
+def test_a_few_frames_do_not_wait_once_nothing_can_be_encoded_any_more(make, monkeypatch) -> None:
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 1e9)
+    pool = make()
+    job = pool.open()
+    job.offer([through_socket(0)])
+    pool.pool.refuse(EncodeError("no video can be made here"))
+    pool.wait_released(1)
+    job.end()
+    assert pool.result().error == "no video can be made here"
+
+
+def test_a_few_frames_are_encoded_soon_even_if_no_more_come(make) -> None:
+    pool = make(workers=2)
+    jobs = [pool.open(name) for name in "abc"]
+    for number in range(3):
+        for job in jobs:
+            job.offer([through_socket(number)])
+        pool.wait_released(3 * (number + 1))
+    for job in jobs:
+        job.end()
+    assert [pool.result().encoded for _ in jobs] == [3, 3, 3]
+
+
 def test_clips_are_spread_evenly_over_the_processes(make) -> None:
     pool = make(workers=2)
     jobs = [pool.open(str(number)) for number in range(6)]
@@ -305,6 +393,18 @@ def test_a_clip_that_is_wanted_at_once_gives_way_to_nobody_until_it_is_final(mak
     assert pool.pool.gives_way
     other.end()
     assert pool.result().encoded == 10
+
+
+def test_as_long_as_somebody_watches_nothing_gives_way(make) -> None:
+    pool = make()
+    with pool.pool.hurried():
+        with pool.pool.hurried():
+            assert not pool.pool.gives_way
+        assert not pool.pool.gives_way
+    assert pool.pool.gives_way
+    with suppress(KeyError), pool.pool.hurried():
+        raise KeyError
+    assert pool.pool.gives_way
 
 
 def test_one_without_memory_for_a_picture_says_so(tmp_path) -> None:
