@@ -73,6 +73,7 @@ class PictureEncoder:
         self.tick = 1 / form.fps
         self._configure()
         self._container.start_encoding()
+        self._picture = _Picture()
         self._begun = False
         self._start = self._next = 0
         self._waiting = 0
@@ -103,9 +104,9 @@ class PictureEncoder:
         Returns:
             The packets that are ready, in order, with times in the video.
         """
-        frame = _framed(i420)
-        if key or self._next == self._start:
-            frame.pict_type = PictureType.I
+        # x264 copies what it is sent; of hardware's some may hold on to it
+        frame = (self._picture if self.form.encoder == h264.X264 else _Picture()).of(i420)
+        frame.pict_type = PictureType.I if key or self._next == self._start else PictureType.NONE
         frame.pts = self._start + pts
         frame.time_base = self.tick
         self._next = frame.pts + 1
@@ -114,6 +115,7 @@ class PictureEncoder:
 
     def finish(self) -> list[Packet[VideoStream]]:
         """The video's last packets. Only an encoder that is `free` can begin another video after this."""
+        self._picture = _Picture()
         return [] if self.free else self._packets(None)
 
     @property
@@ -133,18 +135,40 @@ class PictureEncoder:
         return found
 
 
-def _framed(i420: Pixels) -> VideoFrame:
-    """A picture as av's frame, without a copy where its size allows that."""
-    rows, width = i420.shape
-    if rows % 6 == 0:
-        return VideoFrame.from_numpy_buffer(i420, format="yuv420p")
-    # `from_numpy_buffer` gets heights wrong that are no multiple of four, and `from_ndarray` takes ten times as long.
-    height = rows * 2 // 3
-    frame = VideoFrame(width, height, "yuv420p")
-    blue, red = i420[height:].reshape(2, height // 2, width // 2)
-    for plane, part in zip(frame.planes, (i420[:height], blue, red), strict=True):
-        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width] = part  # type: ignore[call-overload]  # its stub hides that it is a buffer
-    return frame
+class _Picture:
+    """Pictures as av's frame: one for all, as to make one takes longer than to fill it."""
+
+    def __init__(self) -> None:
+        self._source: Pixels | None = None
+        self._frame: VideoFrame | None = None
+        self._planes: list[Pixels] = []
+
+    def of(self, i420: Pixels) -> VideoFrame:
+        """The frame with this picture, until the next call; not copied where its size allows that."""
+        frame = self._frame
+        if frame is None or (not self._planes and i420 is not self._source):
+            frame = self._frame = self._made(i420)
+        if self._planes:
+            rows, width = i420.shape
+            height = rows * 2 // 3
+            blue, red = i420[height:].reshape(2, height // 2, width // 2)
+            for plane, part in zip(self._planes, (i420[:height], blue, red), strict=True):
+                plane[...] = part
+        return frame
+
+    def _made(self, i420: Pixels) -> VideoFrame:
+        rows, width = i420.shape
+        if rows % 6 == 0:
+            self._source = i420
+            return VideoFrame.from_numpy_buffer(i420, format="yuv420p")
+        # `from_numpy_buffer` gets heights wrong that are no multiple of four, and `from_ndarray` takes ten times as
+        # long as these copies.
+        frame = VideoFrame(width, rows * 2 // 3, "yuv420p")
+        self._planes = [
+            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]  # type: ignore[call-overload]  # its stub hides that it is a buffer
+            for plane in frame.planes
+        ]
+        return frame
 
 
 def _without_remarks(packet: Packet[VideoStream]) -> Packet[VideoStream]:
