@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEP_SECONDS = 0.01
+STEP_SECONDS = 0.05
+"""Slow enough that an episode of 4,000 steps lasts longer than a test on a busy machine."""
 
 
 @contextmanager
-def going(env: Any) -> Iterator[None]:
-    """Step an env on a thread of its own, until its episode ends; frames that are held back go with the next ones."""
+def going(env: Any, *, on: bool = False) -> Iterator[None]:
+    """Step an env on a thread of its own, until its episode ends; frames that are held back go with the next ones.
+
+    With ``on`` the next episode follows.
+    """
     over = threading.Event()
 
     def steps() -> None:
-        while not over.wait(STEP_SECONDS) and not any(env.step(0)[2:4]):
-            pass
+        while not over.wait(STEP_SECONDS):
+            if any(env.step(0)[2:4]):
+                if not on:
+                    return
+                env.reset()
 
     agent = threading.Thread(target=steps)
     agent.start()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
+import httpx
 import pytest
 from stage import PHONE, Painted, film, frame_shown, playwright
 
@@ -12,17 +15,23 @@ from envs import play
 from going import going
 from offcam_runs.run import read_run
 from offcam_runs.run_ids import run_id
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 expect = playwright().expect
+
+ENDLESS = 4000
+"""Steps of an episode that lasts longer than a test; a `Painted` can count no further."""
 
 
 @pytest.fixture
 def live(serve, endpoint, tmp_path, monkeypatch):
-    """The address of a daemon's page, and an env that it records: each episode has a clip, as long as it takes."""
-    _process, ready = serve()
+    """The address of a daemon's page, and an env that it records: each episode has a clip, as long as it takes.
+
+    It has one process that encodes, so that nothing is encoded while that is stopped.
+    """
+    _process, ready = serve("--encoders", "1")
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
-    env = offcam.record(Painted(4000), str(tmp_path / "run"), every=1)
+    env = offcam.record(Painted(ENDLESS), str(tmp_path / "run"), every=1)
     yield dict(word.split("=", 1) for word in ready.split() if "=" in word)["http"], env
     env.close()
 
@@ -79,7 +88,7 @@ def test_the_picture_of_now_until_somebody_seeks_and_the_next_episode(live, visi
         expect(page.locator("#player dt", has_text="Return")).to_be_visible()  # it is over, and its numbers are there
         wait_until(lambda: frame_shown(video) == last, "its last frame is shown")
         expect(following).to_have_text("Following")
-    env.unwrapped.length = 4000
+    env.unwrapped.length = ENDLESS
     env.reset()
     with going(env):
         expect(title).to_have_text(re.compile("^Episode 1 · "))
@@ -163,7 +172,7 @@ def begin_after(env, folder, lengths):
     for length in lengths:
         env.unwrapped.length = length
         play(env)
-    env.unwrapped.length = 4000
+    env.unwrapped.length = ENDLESS
     env.reset()
     wait_until(lambda: any(clip.state == "recording" for clip in read_run(folder).clips), "it is recorded")
 
@@ -194,6 +203,10 @@ def test_what_is_in_sight_shows_its_picture_of_now(live, visit, tmp_path, where)
         wait_until(lambda: now.count() == 1 and frame_shown(now) >= number, f"frame {number} is shown")
         env.unwrapped.length = env.unwrapped.number + 20
         expect(now).to_have_count(0)  # the clip is over, and its poster is there
+    env.unwrapped.length = ENDLESS
+    env.reset()
+    with going(env):
+        wait_until(lambda: now.count() == 1 and frame_shown(now) >= 1, "the next one is shown")
 
 
 def test_what_is_recorded_is_seen_beside_what_is_over_and_played_with_it_once_it_is_over_too(live, visit, tmp_path):
@@ -222,3 +235,65 @@ def test_what_is_recorded_is_seen_beside_what_is_over_and_played_with_it_once_it
         expect(page.locator("#player video[src]")).to_have_count(2)
         page.keyboard.press("End")
         wait_until(lambda: [frame_shown(video) for video in over.all()] == [10, last], "both show their last frame")
+
+
+def test_a_clip_that_waits_to_be_encoded_is_said_to_be_over_and_played_once_it_is_whole(live, visit, tmp_path):
+    url, env = live
+    env.unwrapped.length = 30
+    play(env, 1)
+    env.flush()
+    pids = httpx.get(f"{url}/api/stats").json()["encoders"]["pids"]
+    try:
+        for pid in pids:
+            freeze(pid)
+        play(env, 2)
+        env.unwrapped.length = ENDLESS
+        env.reset()
+        with going(env):
+            seen = visit(f"{url}/r/{run_id(tmp_path / 'run')}")
+            page = seen.page
+            card = page.locator(".card", has_text="Episode 1")
+            expect(card.locator(".flag")).to_have_text("ended")
+            expect(card).to_contain_text("being made")
+            expect(page.locator(".card", has_text="Episode 3").locator(".flag")).to_have_text("recording")
+            seen.shot("being-made")
+            card.get_by_role("button", name="Watch Episode 1 as it is made").click()
+            expect(page.locator("#player dd").first).to_have_text("over, its video is being made")
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    expect(page.locator("#player dt", has_text="Return")).to_be_visible()
+    expect(page.locator("#player h2")).to_have_text(re.compile("^Episode 1 · "))
+    page.keyboard.press("End")
+    wait_until(lambda: frame_shown(page.locator("#player video")) == 30, "its last frame is shown")
+
+
+def test_who_asks_for_the_picture_of_now_sees_what_comes_next_where_that_clip_is_over_by_then(live, visit, tmp_path):
+    url, env = live
+    run = tmp_path / "run"
+    env.unwrapped.length = 30
+    play(env, 12)
+    env.flush()
+    pids = httpx.get(f"{url}/api/stats").json()["encoders"]["pids"]
+    env.unwrapped.length = ENDLESS
+    env.reset()
+    with going(env):
+        wait_until(lambda: [*run.glob("rl-video-episode-12*.part")], "the first frames of episode 12 are encoded")
+    try:
+        for pid in pids:
+            freeze(pid)
+        env.reset()
+        with going(env):
+            page = visit(f"{url}/r/{run_id(run)}").page
+            title, following = page.locator("#player h2"), page.get_by_role("button", name="Following")
+            page.get_by_role("button", name="See now what is recorded").click()
+            expect(title).to_have_text(re.compile("^Episode 12 · "))
+            expect(following).to_be_visible()
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            expect(title).to_have_text(re.compile("^Episode 13 · "))
+            sees_now(page, env)
+            expect(following).to_be_visible()
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

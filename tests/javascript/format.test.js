@@ -108,8 +108,9 @@ test("what is sent to a tracker, and what is not", () => {
 });
 
 test("why a clip has no video here", () => {
-  const clip = { file: "a.mp4", place: null, state: "final" };
+  const clip = { file: "a.mp4", place: null, state: "final", length: null };
   assert.equal(format.noVideo(clip), "There is no video file for this clip.");
   assert.match(format.noVideo({ ...clip, state: "recording" }), /still being recorded/);
+  assert.match(format.noVideo({ ...clip, state: "recording", length: 10 }), /over, and its video is being made/);
   assert.equal(format.noVideo({ ...clip, place: "node7:/runs/a" }), "This video is on another host, at node7:/runs/a/a.mp4.");
 });

@@ -52,7 +52,7 @@ const keys = new Keys(dialog("help"));
 const follow = new Follow({ run: (id) => runs.get(id), atEnd, repeat: (loop) => player.transport.repeat(loop), newest: () => player.newest() });
 /** @type {Player} */
 const player = new Player(element("player"), { pinned, follow, runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
-const stages = new Stages(element("stages"), element("tour"), { atEnd });
+const stages = new Stages(element("stages"), element("tour"), { atEnd, follow: (run) => follow.begin(run) });
 player.sync.ended = (failed) => {
   if (follow.on) follow.ended();
   else if (state().tour || failed || !goOn(player.shown, player.clip)) stages.ended(failed);
@@ -183,9 +183,9 @@ function heard(name, data) {
     }
     if (old.episodes !== data.episodes || JSON.stringify(old.clips) !== JSON.stringify(data.clips)) {
       curves.grown(data);
-      stages.grown(data);
       player.side.grown(data);
     }
+    stages.grown(data);
     gallery.grown(data);
     follow.grown(data);
     renderSoon();

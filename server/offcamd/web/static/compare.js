@@ -119,7 +119,7 @@ export class Compare {
     });
     say(label, "–");
     this.recorded.set(id, screen);
-    showNow(screen, id);
+    showNow(screen, id, { hurry: true });
   }
 
   /** @param {Run} run that has changed: what it recorded may be over, and have a video */

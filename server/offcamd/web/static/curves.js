@@ -34,6 +34,7 @@ export class Curves {
     this.canvas = h("div.chart");
     this.shapes = h("ul.shapes", { hidden: true, "aria-label": "Marks" });
     section.append(this.head, this.canvas, this.shapes, this.note);
+    this.automatic = h("option", { value: 0 }); // said anew in place: an open list closes where it is drawn anew
     this.chart = new Chart(this.canvas, { pick, zoom: (from, to) => change({ from, to }) });
     /** @type {Run[]} */
     this.runs = [];
@@ -65,7 +66,7 @@ export class Curves {
     if (!this.runs.some((other) => other.id === run.id)) return;
     const before = this.window();
     this.runs = this.runs.map((other) => (other.id === run.id ? { ...run, name: other.name } : other));
-    if (this.window() !== before) this.controls();
+    if (this.window() !== before) say(this.automatic, this.automatically());
     this.refresh();
   }
 
@@ -77,6 +78,10 @@ export class Curves {
   /** Episodes in the average: as chosen, or as fits the runs. */
   window() {
     return state().smooth || fittingWindow(this.runs.map((run) => run.episodes));
+  }
+
+  automatically() {
+    return `auto (${whole(this.window())})`;
   }
 
   async load() {
@@ -160,11 +165,13 @@ export class Curves {
     /** @type {[number, string][]} */
     const averages = windows.map((window) => [window, window === 1 ? "off" : `${whole(window)} ep`]);
     const focused = this.head.contains(document.activeElement) ? document.activeElement?.textContent : null;
+    const average = select("Average", [[0, this.automatically()], ...averages], smooth, (value) => change({ smooth: Number(value) }));
+    this.automatic = average.querySelector("option") ?? this.automatic;
     fill(
       this.controlled,
       this.quantity(y),
       segmented("Horizontal axis", [["episode", "Episode"], ["step", "Step", "Steps taken so far, of all episodes"], ["time", "Time", "Wall time since the run began"]], x, (value) => change({ x: value, from: null, to: null })),
-      select("Average", [[0, `auto (${whole(this.window())})`], ...averages], smooth, (value) => change({ smooth: Number(value) })),
+      average,
       h("button.quiet", { type: "button", "aria-pressed": String(raw), onclick: () => change({ raw: !raw }), title: "Draw single episodes behind the average" }, "Raw"),
       this.runs.length > 1 && !exported && h("button.quiet", { type: "button", "aria-pressed": String(band), onclick: () => change({ band: !band }), title: "The runs as seeds of one experiment: their mean, with a 95 % interval" }, "Interval"),
       (from !== null || to !== null) && h("button.quiet", { type: "button", onclick: () => change({ from: null, to: null }) }, icon("reset"), "Reset zoom"),

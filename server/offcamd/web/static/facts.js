@@ -1,7 +1,7 @@
 // What the player says of a clip and its episode in words and numbers, and what reproduces it.
 import * as api from "./api.js";
 import { copy, h, icon } from "./dom.js";
-import { amount, count, ending, moment, reasons, span, total, whole } from "./format.js";
+import { amount, count, ending, isBeingMade, moment, reasons, span, total, whole } from "./format.js";
 
 /**
  * @import { ClipDetail, Episode, Run, Steps } from "./api.js"
@@ -65,7 +65,7 @@ export function clipFacts(clip, frame, several, asked = null) {
  * What is known of a clip before it is over.
  * @type {(clip: ClipDetail, frame: HTMLElement) => HTMLElement}
  */
-export const recordingFacts = (clip, frame) => listed([["Now", "being recorded"], ["Frame", frame], ["Begun", moment(clip.started)], ["Plays at", `${amount(clip.fps)} fps`]]);
+export const recordingFacts = (clip, frame) => listed([["Now", isBeingMade(clip) ? "over, its video is being made" : "being recorded"], ["Frame", frame], ["Begun", moment(clip.started)], ["Plays at", `${amount(clip.fps)} fps`]]);
 
 /** @param {Episode} episode that has no video */
 export const episodeFacts = (episode) =>

@@ -238,10 +238,17 @@ export function sendingOf(sync) {
 export const isCounted = ({ episodes, clips }) => episodes > 0 || total(clips) === (clips.recording ?? 0);
 
 /**
- * Why a clip has no video here, in words.
- * @param {Pick<import("./api.js").Clip, "file" | "place" | "state">} clip
+ * Whether a clip is over, and its video is not whole yet: frames wait to be encoded, or it is not known whether it is kept.
+ * @param {Pick<import("./api.js").Clip, "state" | "length">} clip
  */
-export function noVideo({ file, place, state }) {
+export const isBeingMade = ({ state, length }) => state === "recording" && length !== null;
+
+/**
+ * Why a clip has no video here, in words.
+ * @param {Pick<import("./api.js").Clip, "file" | "place" | "state" | "length">} clip
+ */
+export function noVideo({ file, place, state, length }) {
+  if (isBeingMade({ state, length })) return "This clip is over, and its video is being made. It is there in a moment.";
   if (state === "recording") return "This clip is still being recorded. Its video is there as soon as it ends.";
   return place && file ? `This video is on another host, at ${place}/${file}.` : "There is no video file for this clip.";
 }

@@ -5,7 +5,7 @@ import { columnChoice } from "./columns.js";
 import { arrange, control, fill, h, icon, say, select, throttle, toast } from "./dom.js";
 import { exported } from "./exported.js";
 import { FilterForm } from "./filterform.js";
-import { amount, clipTitle, clock, count, endOf, reasonOf, reasons, successOf, total, whole } from "./format.js";
+import { amount, clipTitle, clock, count, endOf, isBeingMade, reasonOf, reasons, successOf, total, whole } from "./format.js";
 import { playsLive } from "./live.js";
 import { showNow } from "./now.js";
 import { turn } from "./pinning.js";
@@ -247,16 +247,17 @@ export class Gallery {
     const lost = total(clip.dropped);
     const end = endOf(clip);
     const why = reasonOf(clip);
+    const over = isBeingMade(clip);
     const flags = [
-      clip.state === "recording" ? "recording" : null,
+      over ? "ended" : clip.state === "recording" ? "recording" : null,
       clip.state === "recovered" || clip.state === "aborted" ? clip.state : null,
       why || (clip.partial && clip.state !== "recording" ? "cut short" : null),
       clip.verified === false && clip.state !== "recording" ? "not as it was" : null,
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
     const live = clip.live !== null && playsLive;
-    const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon(live ? "play" : "film"), live ? "see it now" : clip.state === "recording" ? "being recorded" : clip.place ? "on another host" : "no video"));
-    if (live) showNow(frame, id);
+    const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon(live ? "play" : "film"), over ? "being made" : live ? "see it now" : clip.state === "recording" ? "being recorded" : clip.place ? "on another host" : "no video"));
+    if (live && !over) showNow(frame, id);
     const pin = !exported && clip.video && control("pin", `${clip.pin ? "Unpin" : "Pin"} ${title} (s)`, () => this.turn(id), { "aria-pressed": String(Boolean(clip.pin)) });
     const seconds = clip.duration_seconds;
     const length = seconds ? h("span.length", {}, seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds).replace(/\.\d+$/, "")) : null;
@@ -264,7 +265,7 @@ export class Gallery {
     return h(
       "li.card",
       { dataset: end ? { id, end } : { id } },
-      h("div.shot", { title: [clip.unended, lost && reasons(clip.dropped)].filter(Boolean).join(" · ") || null }, h("button.watch", { type: "button", disabled: !clip.video && !live, "aria-label": live ? `Watch ${title} as it is recorded: see it now` : `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
+      h("div.shot", { title: [clip.unended, lost && reasons(clip.dropped)].filter(Boolean).join(" · ") || null }, h("button.watch", { type: "button", disabled: !clip.video && !live, "aria-label": live ? `Watch ${title} as it is ${over ? "made" : "recorded: see it now"}` : `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
       h(
         "div.facts",
         {},

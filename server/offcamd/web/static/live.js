@@ -44,12 +44,13 @@ export class Live {
   /**
    * Begin to read it.
    * @param {string} path of what is recorded
+   * @param {{hurry: boolean}} how whether its pictures are to be encoded at once, though other programs need the cores
    * @returns {Promise<boolean>} whether it has a picture; else it was over before that, or is not wanted any more
    */
-  async begin(path) {
+  async begin(path, { hurry }) {
     do {
       try {
-        const { type, bytes } = await api.growing(path, { signal: this.reading.signal });
+        const { type, bytes } = await api.growing(hurry ? `${path}?hurry=1` : path, { signal: this.reading.signal });
         if (bytes && MediaSource.isTypeSupported(type)) {
           await new Promise((resolve) => this.read(type, bytes, resolve));
           return !this.stopped;

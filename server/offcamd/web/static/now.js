@@ -24,8 +24,9 @@ document.addEventListener("visibilitychange", settle);
  * Have an element show what a clip has as its picture of now, over what is in it, while it is in sight.
  * @param {Element} node which says by an event `now` that it begins or ends to do so
  * @param {string | null} id RUN:KEY of a clip that is being recorded; null for none any more
+ * @param {{hurry?: boolean}} how as in `Live`; by default what is seen in passing costs a training nothing
  */
-export function showNow(node, id) {
+export function showNow(node, id, { hurry = false } = {}) {
   const before = wanted.get(node);
   if (!playsLive || (before?.id ?? null) === id) return;
   before?.end();
@@ -35,7 +36,7 @@ export function showNow(node, id) {
     settle();
     return;
   }
-  const now = new Now(node, id);
+  const now = new Now(node, id, hurry);
   now.inSight = before?.inSight ?? false;
   wanted.set(node, now);
   if (before) settle();
@@ -59,10 +60,12 @@ class Now {
   /**
    * @param {Element} node
    * @param {string} id RUN:KEY
+   * @param {boolean} hurry
    */
-  constructor(node, id) {
+  constructor(node, id, hurry) {
     this.node = node;
     this.id = id;
+    this.hurry = hurry;
     this.inSight = false;
     this.over = false; // whether there is nothing more to come
     this.shown = false;
@@ -95,7 +98,7 @@ class Now {
     };
     const live = new Live(video, this.id, fps, { follows: () => true, grown: newest, ended: () => {}, over: () => this.leave() });
     this.live = live;
-    return live.begin(path);
+    return live.begin(path, this);
   }
 
   /** The clip is over: its poster takes the place, and another one's turn comes. */

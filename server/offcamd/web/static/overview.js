@@ -76,7 +76,7 @@ export class Overview {
     else this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
     const dropped = lost ? reasons(run.dropped) : "none";
     const told = run.success_rate !== null; // six tiles stand in whole rows at each width
-    this.tile("Clips", whole(total(run.clips)), told ? `frames dropped: ${dropped}` : run.clips.recording ? `${whole(run.clips.recording)} being recorded` : "videos", told && lost > 0);
+    this.tile("Clips", whole(total(run.clips)), told ? `frames dropped: ${dropped}` : run.clips.recording ? `${whole(run.clips.recording)} being made` : "videos", told && lost > 0);
     if (told) this.tile("Success rate", percent(run.success_rate), `last 100, by ${successOf(run)}`, false, "last");
     else this.tile("Frames dropped", whole(lost), dropped, lost > 0, "last");
   }

@@ -6,7 +6,7 @@ import { control, copy, fill, h, icon, kbd, say, throttle } from "./dom.js";
 import { animationsOf, fileOf } from "./downloads.js";
 import { exported } from "./exported.js";
 import { clipFacts, episodeFacts, recordingFacts, reproducing } from "./facts.js";
-import { clipTitle, episodeTitle, noVideo, whole } from "./format.js";
+import { clipTitle, episodeTitle, isBeingMade, noVideo, whole } from "./format.js";
 import { Pinning } from "./pinning.js";
 import { RenderingView } from "./rendering.js";
 import { Live, playsLive } from "./live.js";
@@ -123,10 +123,12 @@ export class Player {
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.turn !== turn) return;
     if (this.live && (at ?? Infinity) === Infinity) {
-      this.page.follow.join();
+      if (this.clip && !isBeingMade(this.clip)) this.page.follow.join(); // of one that is over nobody wants the next
       this.newest();
-    } else if (at !== null) this.sync.seek(at);
-    else if (begin !== null) this.goTo(begin);
+    } else if (at !== null) {
+      this.sync.seek(at);
+      if (at === Infinity) this.page.follow.ended(); // the picture of now was shown, and the clip is over since
+    } else if (begin !== null) this.goTo(begin);
     if (playing) this.sync.play();
     this.tick();
   }
@@ -290,7 +292,7 @@ export class Player {
     fill(this.about, recordingFacts(clip, label));
     video.addEventListener("click", () => this.toggle());
     video.addEventListener("resize", () => video.classList.toggle("pixels", byPixel(video.videoWidth)));
-    if (!(await live.begin(clip.live ?? ""))) {
+    if (!(await live.begin(clip.live ?? "", { hurry: true }))) {
       this.anew(id);
       return null;
     }

@@ -64,6 +64,7 @@ export class Runs {
     this.wall = new Wall((id) => this.choose(id));
     this.columns = h("div.columns", { role: "group", "aria-label": "Order by" });
     this.sorting = h("div.sorting");
+    this.ordered = ""; // by what, as columns and sorting show
     this.drawer = h("div.drawer", { id: "run-drawer" }, h("div.searching", {}, this.filter, this.sorting, h("div.doing", {}, this.comparing, this.walled, columnChoice("runs", nav, CHOSEN))), this.wrong, this.statistics.node, this.wall.node, this.columns, this.list, this.note);
     fill(nav, this.fold, h("div.wide", {}, h("h2", {}, "Runs"), this.everything), this.heading, this.drawer);
   }
@@ -230,6 +231,8 @@ export class Runs {
   /** The heads of the table's columns, by which it is sorted; on a phone there is a list of them instead. */
   order() {
     const { by, turned } = state();
+    const ordered = `${by} ${turned}`;
+    if (ordered === this.ordered) return; // a head that is drawn anew while it is clicked does not hear of that
     const entries = Object.entries(COLUMNS);
     const heads = entries.map(([name, { words, falling }]) => {
       const pressed = name === by;
@@ -243,6 +246,7 @@ export class Runs {
     /** @type {[string, string][]} */
     const choices = [["", "Live, then newest"], ...entries.map(([name, { words }]) => /** @type {[string, string]} */ ([name, words]))];
     fill(this.sorting, select("Order", choices, by, (value) => change({ by: value, turned: false }, { replace: true })));
+    this.ordered = ordered;
   }
 
   /** @param {string} id */

@@ -1,6 +1,6 @@
 // The stages of a run: a sheet of the clips that tell of each part of it, and, over the player, the way from one to the next.
 import * as api from "./api.js";
-import { fill, h, icon, say, throttle, toast } from "./dom.js";
+import { arrange, fill, h, icon, say, throttle, toast } from "./dom.js";
 import { amount, count, episodeTitle, whole } from "./format.js";
 import { playsLive } from "./live.js";
 import { showNow } from "./now.js";
@@ -31,7 +31,7 @@ export class Stages {
   /**
    * @param {HTMLElement} section the sheet
    * @param {HTMLElement} bar over the player
-   * @param {{atEnd: () => boolean}} player
+   * @param {{atEnd: () => boolean, follow: (run: Run) => void}} player
    */
   constructor(section, bar, player) {
     this.section = section;
@@ -44,6 +44,13 @@ export class Stages {
     /** @type {Map<string, HTMLElement>} */
     this.cells = new Map();
     this.print = ""; // of what the sheet shows
+    this.shape = ""; // of its table
+    /** @type {HTMLElement[]} */
+    this.spans = []; // which episodes each part has, over its column
+    /** @type {Map<Kind, HTMLElement[]>} */
+    this.places = new Map(); // where the cells of a row stand
+    /** @type {HTMLButtonElement[]} */
+    this.steps = []; // from stage to stage, over the player
     /** @type {Kind} */
     this.pick = "median"; // which clips of the stages one goes through
     this.hold = 0;
@@ -55,9 +62,10 @@ export class Stages {
     this.watchNow = h("button.frame", { type: "button", "aria-label": "See now what is recorded", onclick: () => this.see() }, this.present, h("b", {}, "now"));
     section.append(h("div.gallery-head", {}, h("h2", { id: "stages-title" }, "Stages"), this.about, h("span.push"), this.watch), this.sheet);
     this.sheetKeys = new Toolbar(this.sheet, "Clips of the stages");
-    this.way = h("div.way");
+    this.stepped = h("span.steps");
     this.where = h("span.muted", { role: "status" });
     this.touring = h("button.quiet", { type: "button", onclick: () => this.toggle() }, icon("play"), "Watch it learn");
+    this.way = h("div.way", {}, this.touring, this.stepped);
     bar.append(this.way, this.where);
     this.barKeys = new Toolbar(this.way, "Stages of the run");
   }
@@ -70,9 +78,13 @@ export class Stages {
     if (run && (other || !this.known.has(run.id))) this.load(run);
   }
 
-  /** @param {Run} run that has new episodes or clips */
+  /** @param {Run} run that has changed */
   grown(run) {
-    if (run.id === this.run?.id) this.refresh();
+    if (run.id !== this.run?.id) return;
+    const { episodes, clips } = this.run;
+    this.run = run;
+    if (episodes !== run.episodes || JSON.stringify(clips) !== JSON.stringify(run.clips)) this.refresh();
+    this.draw(); // its picture of now may be another clip's
   }
 
   /**
@@ -104,14 +116,32 @@ export class Stages {
     const { length } = stages;
     const size = Math.round(stages[length - 1].end / length);
     say(this.about, `the run in ${length} parts of ${stages[length - 1].end % length ? "about " : ""}${count(size, "episode")}`);
+    const focused = document.activeElement;
+    this.lay(rowsOf(stages), length, now !== null);
     const before = this.cells;
     this.cells = new Map();
-    const focused = document.activeElement;
-    const rows = rowsOf(stages).map((pick) => h("tr", {}, h("th", { scope: "row" }, this.rowHead(pick)), stages.map((stage, place) => h("td", {}, this.cell(stage, pick, place, before))), now !== null && h("td", {}, pick === "median" && this.watchNow)));
-    const head = h("tr", {}, h("td"), stages.map((stage) => h("th", { scope: "col" }, h("span.visually-hidden", {}, "Episodes "), span(stage))), now !== null && h("th", { scope: "col" }, "Now"));
-    fill(this.sheet, h("table", {}, h("caption.visually-hidden", {}, "The best, the median and the worst clip of each part, by return"), h("thead", {}, head), h("tbody", {}, rows)));
+    stages.forEach((stage, place) => {
+      say(this.spans[place], span(stage));
+      for (const [pick, places] of this.places) arrange(places[place], [this.cell(stage, pick, place, before)]);
+    });
     if (focused instanceof HTMLElement && focused !== document.activeElement && this.sheet.contains(focused)) focused.focus({ preventScroll: true });
     this.sheetKeys.settle();
+  }
+
+  /**
+   * Lay out the table, if another one is needed: who is about to click what is replaced does so in vain.
+   * @type {(picks: Kind[], length: number, now: boolean) => void}
+   */
+  lay(picks, length, now) {
+    const shape = JSON.stringify([picks, length, now]);
+    if (shape === this.shape) return;
+    this.shape = shape;
+    const parts = [...Array(length).keys()];
+    this.spans = parts.map(() => h("span"));
+    this.places = new Map(picks.map((pick) => [pick, parts.map(() => h("td"))]));
+    const rows = [...this.places].map(([pick, places]) => h("tr", {}, h("th", { scope: "row" }, this.rowHead(pick)), places, now && h("td", {}, pick === "median" && this.watchNow)));
+    const head = h("tr", {}, h("td"), this.spans.map((text) => h("th", { scope: "col" }, h("span.visually-hidden", {}, "Episodes "), text)), now && h("th", { scope: "col" }, "Now"));
+    fill(this.sheet, h("table", {}, h("caption.visually-hidden", {}, "The best, the median and the worst clip of each part, by return"), h("thead", {}, head), h("tbody", {}, rows)));
   }
 
   /** @param {Kind} pick */
@@ -132,10 +162,9 @@ export class Stages {
     return made;
   }
 
-  /** The picture of now, in the player. */
+  /** The picture of now, in the player, and what comes next. */
   see() {
-    const now = this.run && nowOf(this.run);
-    if (now) change({ play: [now], asked: "", at: null, tour: "" });
+    if (this.run) this.player.follow(this.run);
   }
 
   // --- one behind the other -----------------------------------------------------------------------------
@@ -200,16 +229,30 @@ export class Stages {
     this.bar.hidden = !shown;
     if (!shown) return;
     this.touring.setAttribute("aria-pressed", String(tour !== ""));
-    const steps = stages.map((stage, at) => {
-      const clip = stage[pick];
-      const label = `Stage ${at + 1}, episodes ${span(stage)}: ${clip ? `${pick} return ${amount(clip.return)}` : "no clip"}`;
-      return h("button.step", { type: "button", disabled: !clip, "aria-label": label, title: label, "aria-current": at === place ? "step" : null, onclick: () => clip && this.open(runId, clip, pick, state().tour, { replace: true }) }, clip ? amount(clip.return) : "–");
-    });
-    const focused = this.way.contains(document.activeElement) ? document.activeElement?.getAttribute("aria-label") : null;
-    fill(this.way, this.touring, h("span.steps", {}, steps));
-    if (focused) steps.find((step) => step.getAttribute("aria-label") === focused)?.focus({ preventScroll: true });
+    arrange(this.stepped, stages.map((stage, at) => this.step(stage, at, pick, at === place)));
     this.barKeys.settle();
     say(this.where, place < 0 ? "" : `stage ${place + 1} of ${stages.length}, episodes ${span(stages[place])}`);
+  }
+
+  /** @type {(stage: Stage, at: number, pick: Kind, current: boolean) => HTMLElement} */
+  step(stage, at, pick, current) {
+    const step = this.steps[at] ?? h("button.step", { type: "button", onclick: () => this.stepTo(at) });
+    this.steps[at] = step;
+    const clip = stage[pick];
+    step.title = `Stage ${at + 1}, episodes ${span(stage)}: ${clip ? `${pick} return ${amount(clip.return)}` : "no clip"}`;
+    step.setAttribute("aria-label", step.title);
+    step.disabled = !clip;
+    if (current) step.setAttribute("aria-current", "step");
+    else step.removeAttribute("aria-current");
+    say(step, clip ? amount(clip.return) : "–");
+    return step;
+  }
+
+  /** @param {number} at */
+  stepTo(at) {
+    const { runId, stages, pick } = this.here();
+    const clip = stages[at]?.[pick];
+    if (clip) this.open(runId, clip, pick, state().tour, { replace: true });
   }
 
   /** @returns {Key[]} */

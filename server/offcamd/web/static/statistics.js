@@ -1,6 +1,6 @@
 // Groups of runs against each other, above the list of all runs: which is better, and how sure that is.
 import * as api from "./api.js";
-import { fill, h, say, throttle } from "./dom.js";
+import { arrange, fill, h, say, throttle } from "./dom.js";
 import { interval, Lines } from "./figures.js";
 import { amount, count, whole } from "./format.js";
 import { change, state } from "./state.js";
@@ -27,6 +27,8 @@ export class Statistics {
     /** @type {Branch[]} */
     this.branches = [];
     this.asked = "";
+    /** @type {Map<string, ReturnType<Statistics["choice"]>>} */
+    this.offered = new Map(); // by path
     this.choices = h("div.groups", { role: "group", "aria-label": "Groups" });
     const typed = throttle(() => change({ enough: this.threshold.value === "" ? null : Number(this.threshold.value) }, { replace: true }), TYPED_MS);
     this.threshold = h("input", { type: "number", step: "any", "aria-label": "Threshold", placeholder: "none", value: state().enough, oninput: typed });
@@ -50,15 +52,26 @@ export class Statistics {
     if (!shown) return;
     this.branches = tree.filter(({ path }) => path);
     const chosen = this.chosen();
-    if (!this.choices.contains(document.activeElement) || this.choices.childElementCount !== this.branches.length) {
-      fill(this.choices, this.branches.map(({ path, runs }) => h("label", {}, h("input", { type: "checkbox", value: path, checked: chosen.some((each) => each.path === path), onchange: () => this.choose() }), path, h("span.muted", {}, ` n = ${whole(runs.length)}`))));
-    }
+    const choosing = this.choices.contains(document.activeElement);
+    arrange(this.choices, this.branches.map(({ path, runs }) => {
+      const choice = this.offered.get(path) ?? this.choice(path);
+      this.offered.set(path, choice);
+      if (!choosing) choice.box.checked = chosen.some((each) => each.path === path);
+      say(choice.count, ` n = ${whole(runs.length)}`);
+      return choice.node;
+    }));
     const asked = JSON.stringify([this.parameters(), chosen.map(({ runs }) => runs.map((run) => run.episodes))]);
     if (asked === this.asked) return;
     const first = !this.told.childElementCount || JSON.parse(this.asked || "[0]")[0] !== JSON.parse(asked)[0];
     this.asked = asked;
     if (first) this.load();
     else this.again();
+  }
+
+  /** @param {string} path */
+  choice(path) {
+    const [box, count] = [h("input", { type: "checkbox", value: path, onchange: () => this.choose() }), h("span.muted")];
+    return { node: h("label", {}, box, path, count), box, count };
   }
 
   /** The groups that are compared: at first all that there are. */
