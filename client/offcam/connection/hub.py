@@ -57,6 +57,7 @@ class Hub:
         self._sent: dict[int, int] = {}  # the last record of each stream that is open
         self._acked: dict[int, int] = {}
         self._opened: dict[int, int] = {}
+        self._flushed = 0  # the last flush after which nothing remained
         self._done: dict[tuple[int, int], str] = {}  # what was said of clips: the error, or nothing
         try:
             self._greet()
@@ -113,11 +114,13 @@ class Hub:
         """
         self._wait(lambda: all(self._acked[handle] >= seq for handle, seq in self._sent.items()), "commit")
 
-    def end(self, handle: int) -> None:
-        """Say that nothing more comes of a stream, all of whose records are settled."""
-        self._session.outbox.send(msg.CloseStream(handle))
-        self._sent.pop(handle)
-        self._speak()
+    def end(self, handles: Iterable[int]) -> None:
+        """Say that nothing more comes of streams, and wait until the hub has taken it in. Raises as `settle`."""
+        for handle in handles:
+            self._session.outbox.send(msg.CloseStream(handle))
+            self._sent.pop(handle)
+        token = self._session.flush()
+        self._wait(lambda: self._flushed >= token, "commit")
 
     def close(self) -> None:
         """Leave."""
@@ -154,6 +157,8 @@ class Hub:
                 self._opened[message.handle] = message.acked_seq
             case msg.Ack():
                 self._acked[message.handle] = max(message.seq, self._acked.get(message.handle, 0))
+            case msg.Flushed(clips=0):
+                self._flushed = max(self._flushed, message.token)
             case msg.ClipDone():
                 self._done[message.handle, message.clip] = message.error
             case msg.StreamRefused():

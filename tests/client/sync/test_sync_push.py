@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import pytest
@@ -27,7 +28,7 @@ from offcam_runs.format import INDEX_NAME, SYNC_NAME
 from offcam_runs.sync.process import SyncRequest, parse_place, start
 from offcam_runs.sync.state import read_all
 from offcamd.store.index import RunIndex
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 COLUMNS = ("env_index", "episode", "return_", "length", "duration", "started", "terminated", "truncated", "seed")
 LATER = 12_000
@@ -103,6 +104,30 @@ def test_what_was_pushed_is_there_as_it_was(tmp_path, hub, video):
         assert clip.whereabouts == f"{os.uname().nodename}:{own.path}"
     (state,) = (each.state for each in read_all(run))
     assert (state.where, state.sent_episodes, state.sent_clips, state.over) == (hub.url, 5, 5, True)
+
+
+def test_a_run_is_sent_once_the_hub_has_its_end_too(tmp_path, hub, video, monkeypatch):
+    """The hub hangs as the end is said, and is killed: that would be lost in its socket."""
+    run = grow(tmp_path / "lander", 0, 5, video)
+    hub.start()
+
+    def end(self, handles):
+        freeze(hub.process.pid)
+        killer = threading.Timer(0.3, hub.kill)
+        killer.start()
+        try:
+            said(self, handles)
+        finally:
+            killer.join()
+
+    said = Hub.end
+    with monkeypatch.context() as patch:
+        patch.setattr(Hub, "end", end)
+        assert not send(run, hub.url)
+    hub.start()
+    assert send(run, hub.url)
+    assert hub.load().streams[0].state == "closed"
+    assert is_as(hub, run)
 
 
 def test_what_was_pushed_twice_is_there_once(tmp_path, hub, video):

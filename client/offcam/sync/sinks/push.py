@@ -107,9 +107,8 @@ class Tracker(Sink):
         """Have all at the hub, and say that nothing more comes."""
         self._push()
         self._tell_gone()
-        while self._streams:
-            _, stream = self._streams.popitem()
-            self._hub.end(stream.handle)
+        self._hub.end([stream.handle for stream in self._streams.values()])
+        self._streams.clear()
 
     def close(self) -> None:
         """See `Sink`."""
