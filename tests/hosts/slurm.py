@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 from contextlib import ExitStack, contextmanager
@@ -22,10 +23,11 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={place}/munge.sock
+AuthInfo=socket={place}/munge.sock,cred_expire=5
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SlurmctldPort={port}
+FirstJobId={job}
 ReturnToService=2
 MpiDefault=none
 KillWait=30
@@ -72,7 +74,8 @@ def cluster(place: Path) -> Iterator[dict[str, str]]:
             for name, port in zip(NODES, taken[1:], strict=True)
         ]
         configuration = place / "slurm.conf"
-        configuration.write_text(CONFIGURATION.format(host=host, place=place, port=taken[0], nodes="\n".join(nodes)))
+        settings = {"host": host, "place": place, "port": taken[0], "job": _first_job(), "nodes": "\n".join(nodes)}
+        configuration.write_text(CONFIGURATION.format(**settings))
         environment = {**os.environ, "SLURM_CONF": str(configuration)}
         (place / "state").mkdir()
         where = {"socket": "munge.sock", "pid-file": "munge.pid", "log-file": "munge.log", "seed-file": "munge.seed"}
@@ -88,6 +91,12 @@ def cluster(place: Path) -> Iterator[dict[str, str]]:
             lambda: _logs(place),
         )
         yield environment
+
+
+def _first_job() -> int:
+    """The number of a cluster's first job: the batch script names a directory of the node after it, and the clusters of
+    several processes of tests have one machine for a node."""
+    return 1 + secrets.randbelow(60_000_000)
 
 
 def _run(stack: ExitStack, words: tuple[str, ...], environment: dict[str, str], place: Path) -> None:

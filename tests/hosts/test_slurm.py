@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -12,6 +16,7 @@ import pytest
 import slurm
 
 import films
+from commandline import COMMAND
 from offcam_runs.database import open_to_read
 from offcamd.cli.deployed import deploy_folder
 from waiting import wait_until
@@ -21,14 +26,15 @@ pytestmark = [
     pytest.mark.skipif(bool(slurm.problem()), reason=slurm.problem() or "there is Slurm"),
 ]
 TASKS = 2  # on each node
+EPISODES = 12
 TRAINING = f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import offcam
 from envs import Barcode
 offcam.flush_on_signal()
-env = offcam.record(Barcode(length=6), every=5)
-for number in range(int(sys.argv[1])):
+env = offcam.record(Barcode(length=6), every=5, overflow="block")  # its steps take no time at all
+for number in range(int(sys.argv[1]) if "SLURM_RESTART_COUNT" not in os.environ else {EPISODES}):
     env.reset()
     while not any(env.step(0)[2:4]):
         pass
@@ -79,20 +85,54 @@ def told(printed):
     return Counter(int(number) for _, number in re.findall(r"^played (\d+) (\d+)$", printed.read_text(), re.MULTILINE))
 
 
+def status(socket):
+    """What a recorder says of itself."""
+    words = ("status", "--json", "--endpoint", f"ipc://{socket}")
+    return json.loads(subprocess.run((*COMMAND, *words), check=True, stdout=subprocess.PIPE).stdout)
+
+
+def check_whole(folder):
+    """Require all videos and episodes of a training of `EPISODES`."""
+    films.check(folder)
+    assert films.videos(folder) == [f"rl-video-episode-{number}.mp4" for number in (0, 10, 5)], films.clips(folder)
+    assert sorted(each.episode for each in films.episodes(folder)) == list(range(EPISODES))
+
+
+def assert_nothing_is_left(job):
+    assert [node for node in slurm.NODES if Path(f"/tmp/offcam-{job}-{node}").exists()] == []
+
+
 def test_each_node_records_its_tasks_into_one_session(submit, slurm_environment, tmp_path):
-    job, printed = submit(12)
+    job, printed = submit(EPISODES)
     assert ended(job, slurm_environment, printed) == 0, printed.read_text()
     sessions = set()
     for folders in runs(tmp_path).values():
         assert len(folders) == TASKS
         for folder in folders:
-            films.check(folder)
-            assert films.videos(folder) == [f"rl-video-episode-{number}.mp4" for number in (0, 10, 5)]
-            assert sorted(each.episode for each in films.episodes(folder)) == list(range(12))
+            check_whole(folder)
             with open_to_read(folder) as database:
                 sessions.update(*database.execute("SELECT training FROM streams"))
     assert sessions == {f"{int(job):032x}"}
-    assert [node for node in slurm.NODES if Path(f"/tmp/offcam-{job}-{node}").exists()] == []
+    assert_nothing_is_left(job)
+
+
+def test_one_that_is_requeued_after_a_crash_has_all_of_its_second_try(submit, slurm_environment, tmp_path):
+    """Its number stays the same, and so do the sockets of its dead recorders."""
+    job, printed = submit(10_000_000)
+    wait_until(lambda: printed.exists() and told(printed)[20] == TASKS * len(slurm.NODES), "all tasks play")
+    sockets = [Path(f"/tmp/offcam-{job}-{node}/0/daemon.sock") for node in slurm.NODES]
+    for path in sockets:
+        os.killpg(os.getpgid(status(path)["pid"]), signal.SIGKILL)  # with the shell that would have removed it
+    before = [folder for folders in runs(tmp_path).values() for folder in folders]
+    assert all(path.is_socket() for path in sockets)
+    slurm.run(slurm_environment, "scontrol", "requeue", job)
+    assert ended(job, slurm_environment, printed) == 0, printed.read_text()
+    for folders in runs(tmp_path).values():
+        second = [folder for folder in folders if folder not in before]
+        assert len(second) == TASKS
+        for folder in second:
+            check_whole(folder)
+    assert_nothing_is_left(job)
 
 
 def test_one_whose_time_is_over_has_all_that_was_played(submit, slurm_environment, tmp_path):
