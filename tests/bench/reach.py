@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import Contestant, daemon
+from worker import cpu_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,13 +143,13 @@ def _clients(pid: int, count: int, kind: str, amount: int) -> dict[str, float]:
         for process in processes:
             assert process.stdout is not None
             process.stdout.readline()
-        cpu, begun = _cpu(pid), time.perf_counter()
+        cpu, begun = cpu_of(pid), time.perf_counter()
         for process in processes:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
         told = [json.loads(process.communicate(timeout=CLIENT_SECONDS)[0]) for process in processes]
-    cpu = _cpu(pid) - cpu
+    cpu = cpu_of(pid) - cpu
     if kind != "flood":
         result: dict[str, float] = told[0]
         return result
@@ -184,8 +185,3 @@ def _million(pid: int, seconds: int) -> dict[str, float]:
 
 def _resident_mib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -85,12 +85,12 @@ def measure(order: Order) -> Run:
     clock = agents.Clocked(agents.make(order.env_id))
     plan = agents.actions(clock, order.steps)
     env = RECORDERS[order.recorder](clock, folder, order.steps)
-    cpu, daemon_cpu = _own_cpu(), _daemon_cpu(order.daemon)
+    cpu, daemon_cpu = _own_cpu(), cpu_of(order.daemon)
     times = agents.run(env, clock, plan)
     closing = time.perf_counter()
     env.close()
     closed = time.perf_counter()
-    cpu, daemon_cpu = _own_cpu() - cpu, _daemon_cpu(order.daemon) - daemon_cpu
+    cpu, daemon_cpu = _own_cpu() - cpu, cpu_of(order.daemon) - daemon_cpu
     client_mib, daemon_mib = _peak_mib(os.getpid()), _peak_mib(order.daemon)
     files = sorted(folder.glob("*.mp4"))
     in_place, psnr_db = _compare(order) if order.check else (None, None)
@@ -138,7 +138,7 @@ def _own_cpu() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _daemon_cpu(pid: int | None) -> float:
+def cpu_of(pid: int | None) -> float:
     """CPU seconds of another process with all its threads and children, to the kernel's clock tick."""
     if pid is None:
         return 0.0
@@ -147,7 +147,7 @@ def _daemon_cpu(pid: int | None) -> float:
     children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
     for child in children:
         with contextlib.suppress(FileNotFoundError):  # it has just ended
-            own += _daemon_cpu(int(child))
+            own += cpu_of(int(child))
     return own
 
 
