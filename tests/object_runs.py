@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -99,6 +100,7 @@ print(left)
 def killed_at(step, folder, url, most_small_tails=segments.MOST_SMALL_TAILS):
     """Send a run by a process that is killed before its so-manieth change there; returns what it wrote."""
     words = [sys.executable, "-c", KILLED, str(folder), url, str(step), str(most_small_tails)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TMPDIR": str(folder.parent)}  # what it was packing stays there
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done

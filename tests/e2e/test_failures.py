@@ -297,6 +297,7 @@ def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch)
     other = offcam.record(Barcode(10), str(folder / "other"), every=1)
     play(env, 1)
     play(other, 1)
+    env.flush()  # a video is final, so that no step waits for a daemon that has yet to load its encoders
     freeze(process.pid)
     try:
         play(env, 3)

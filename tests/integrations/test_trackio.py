@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import trackio
-from syncing import EPISODES, EVERY, send_again, state, train, wait_sent
+from syncing import EPISODES, EVERY, send_again, train, wait_sent
 
 import offcam
 from made import make_run, make_video
@@ -77,7 +77,7 @@ def test_it_joins_the_users_run_and_leaves_its_points_and_its_config(folder, tmp
 )
 def test_a_run_that_cannot_be_joined(folder, options, why):
     train(folder, f"trackio:{options}")
-    wait_until(lambda: why in state(folder).error, why, lambda: state(folder))
+    wait_until(lambda: any(why in sent.state.error for sent in read_all(folder)), why, lambda: read_all(folder))
 
 
 def test_what_a_killed_process_had_not_stored_is_there_once_in_the_end(tmp_path):

@@ -45,6 +45,7 @@ AGENT = """
 import os, sys, offcam, warnings
 from envs import Barcode, Look, play
 warnings.simplefilter("ignore")
+offcam.connection.timeouts.LOADING_SECONDS = 0.0  # no step waits for a daemon that may be loading its encoders
 folder, streams, height, width, overflow = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
 envs = [
     offcam.record(Barcode(10**9, Look(height, width)), f"{folder}/{n}", every=1, overflow=overflow)

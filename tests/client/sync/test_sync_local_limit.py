@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -255,7 +256,8 @@ def test_a_sender_that_is_killed_at_each_step_leaves_each_video_somewhere(tmp_pa
         url = f"file://{tmp_path}/objects/{step}"
         to = limited(url, room_for(run, 2))
         words = [sys.executable, "-c", KILLED, str(run), to, str(step)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}  # what it was packing stays there
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         for clip in offcam.load(run).clips:
             with clip.open() as file:
