@@ -11,20 +11,25 @@ import logging
 import os
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import DaemonAlreadyRunning
 from offcam_runs.database import not_writable
-from offcam_runs.file_lock import NO_LOCKS_LINE, FileLock, held
+from offcam_runs.file_lock import NO_LOCKS_LINE, FileLock, held, try_flock
 from offcam_runs.format import LOCK_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+HELPER_SECONDS = 5.0
+"""How long processes that wrote for a dead writer, and have yet to see that it died, are waited for."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ_TRIES = 100
 _PAUSE_SECONDS = 0.005
 
@@ -90,6 +95,37 @@ class FolderLock:
     def release(self) -> None:
         """Remove the file and let go. Releasing twice is harmless."""
         self._lock.release(remove=True)
+
+
+@contextmanager
+def held_for_helper(folder: Path) -> Iterator[list[int]]:
+    """A descriptor that locks the folder itself, for a process that writes a video for the folder's writer.
+
+    The writer sends it together with the first thing to write. From then on the folder is locked until the process
+    closes it or has ended, even if the writer dies before the process has read it. The list is empty where there can be
+    no such lock.
+    """
+    with ExitStack() as closing:
+        held = []
+        with suppress(OSError):
+            descriptor = os.open(folder, _DIRECTORY)
+            closing.callback(os.close, descriptor)
+            if try_flock(descriptor, exclusive=False):
+                held.append(descriptor)
+        yield held
+
+
+def await_helpers(folder: Path) -> None:
+    """Wait until no process writes for a dead writer any more, whose `FolderLock` the caller has now.
+
+    Until then it may put frames into a video that the caller finds waiting in memory.
+    """
+    deadline = time.monotonic() + HELPER_SECONDS
+    with suppress(OSError), ExitStack() as closing:  # OSError: a file system without such locks
+        descriptor = os.open(folder, _DIRECTORY)
+        closing.callback(os.close, descriptor)
+        while not try_flock(descriptor, exclusive=True) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
 
 
 def writer_of(folder: Path) -> FolderWriter | None:

@@ -14,13 +14,13 @@ from offcam_proto.errors import EncodeError, NotARunFolder, ProtocolError
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_runs import format as fmt
 from offcam_runs.discover import is_run
-from offcam_runs.folder_lock import FolderLock
+from offcam_runs.folder_lock import FolderLock, await_helpers
 from offcam_runs.journal_reader import journals
 from offcamd.store.entries import StreamOwner
 from offcamd.store.index import RunIndex
 from offcamd.store.journals import NOTHING_TAKEN_IN, TakenIn, take_in
 from offcamd.store.left_frames import arenas_of, record_left
-from offcamd.store.rescue import COPY_NAME, await_writer, finish, look
+from offcamd.store.rescue import COPY_NAME, finish, look
 from offcamd.video.files import is_fragmented
 
 if TYPE_CHECKING:
@@ -85,12 +85,9 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
         return Recovery([])  # nothing is made in a folder that is not ours
     lock = FolderLock.acquire(folder, "offcam recover")
     try:
+        await_helpers(folder)
         with closing(RunIndex.open(folder)) as index:
             taken_in = reduce(TakenIn.merged, take_in(index, journals(folder)))  # first: has clips' frame counts
-            for clip in index.open_clips():
-                await_writer(
-                    folder / (clip.file + fmt.PART_EXTENSION)
-                )  # it marks what it has of the frames that lie there
             left = [clip for clips in record_left(index, arenas_of(folder)) for clip in clips]
             return Recovery(left + recover(index, thorough=True, progress=progress), taken_in)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 from offcam_proto.errors import EncodeError
 from offcam_runs import format as fmt
 from offcam_runs.accounts import EncodedResult
-from offcam_runs.file_lock import try_flock
 from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publish
 
 if TYPE_CHECKING:
@@ -28,11 +26,6 @@ REMUX_BYTES = 32 << 20
 
 COPY_NAME = "offcam.recovering"
 """Name of a copy being made. It is fixed, as the video's own name may have the greatest possible length."""
-
-GONE_SECONDS = 5.0
-"""How long a video is waited for that is still being written: by a process that has yet to see that its daemon died."""
-
-_PAUSE_SECONDS = 0.01
 
 _DIED = "the daemon died while recording it"
 
@@ -80,7 +73,6 @@ def _rescue(final: Path, started: float, *, thorough: bool) -> tuple[EncodedResu
         How the clip ended, and what is known to be lost.
     """
     part = final.with_name(final.name + fmt.PART_EXTENSION)
-    await_writer(part)
     try:
         part.with_name(part.name + fmt.PLAIN_EXTENSION).unlink(missing_ok=True)  # a copy of the part, perhaps half made
         if part.exists():
@@ -95,14 +87,6 @@ def _rescue(final: Path, started: float, *, thorough: bool) -> tuple[EncodedResu
         why = f"the daemon died, and its file is no use: {error}"
         return EncodedResult(fmt.ABORTED, None, 0, error=why), str(error)
     return _nothing("the daemon died before the first frame was written")
-
-
-def await_writer(part: Path) -> None:
-    """Wait until nobody writes an unfinished video any more."""
-    deadline = time.monotonic() + GONE_SECONDS
-    with suppress(OSError), part.open("rb") as file:
-        while not try_flock(file.fileno(), exclusive=False) and time.monotonic() < deadline:
-            time.sleep(_PAUSE_SECONDS)
 
 
 def _rescue_part(part: Path, final: Path, *, thorough: bool) -> tuple[EncodedResult, str]:

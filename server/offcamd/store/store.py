@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from offcam_proto.errors import DaemonAlreadyRunning, DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.database import IndexLocked
-from offcam_runs.folder_lock import FolderLock
+from offcam_runs.folder_lock import FolderLock, await_helpers
 from offcam_runs.journal_reader import journals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle
@@ -444,6 +444,7 @@ class Store:
         """Become a run's writer: finish what a dead daemon left, and read the totals. None if that fails."""
         try:
             run.lock = FolderLock.acquire(Path(folder), self._owner)
+            await_helpers(Path(folder))
             index = run.index = RunIndex.open(Path(folder), self._steps_limit)
             clips = recover(index)
             with self._lock:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError
+from offcam_runs.folder_lock import held_for_helper
 from offcamd.encode.clip_file import ClipFile, ClipSpec
 from offcamd.encode.workers.process import WorkerLost
 from offcamd.encode.workers.wire import Encode, Fail, Finish, Opened, Pixels
@@ -115,8 +117,10 @@ class RemoteClip(ClipFile):
             packed.add(frame)
         spec = None if self._life == life else self.spec
         self._life = life
-        request = Encode(self._number, packed.frames, packed.opened, spec=spec, resumes=resumes)
-        answer = self._worker.ask(request, packed.descriptors, packed.pixels)
+        with ExitStack() as closing:
+            held = closing.enter_context(held_for_helper(spec.part.parent)) if spec else []
+            request = Encode(self._number, packed.frames, packed.opened, spec, held=bool(held), resumes=resumes)
+            answer = self._worker.ask(request, (*packed.descriptors, *held), packed.pixels)
         if resumes:
             self.drop(max(self._encoded + answer.had - answer.resumed, 0), "encoder")
         self._note(answer)

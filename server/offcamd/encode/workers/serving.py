@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import faulthandler
-import fcntl
 import logging
 import mmap
 import os
@@ -187,7 +186,7 @@ class Work:
         if clip is None:
             assert request.spec is not None  # noqa: S101 - a clip's first request has it
             clip = self._clips[request.clip] = _Clip(ClipEncoder(request.spec, self._bounded, self._health))
-        clip.open(request.files, descriptors)
+        clip.open(request.files, descriptors, held=request.held)
         encoder, frames, resumed = clip.encoder, request.frames, 0
         if request.resumes:
             encoder.resume()
@@ -197,7 +196,6 @@ class Work:
             source = clip.files.get(each.file)
             read = partial(_cut, each, pixels[each.at :]) if source is None else partial(source.parts, each)
             encoder.encode(Frame(each.index, (), 0, 0.0, read=read), _nothing)
-            clip.hold()
             if source is not None and encoder.error is None:
                 source.mark(each)
             yield None
@@ -234,22 +232,17 @@ class _Clip:
     def __init__(self, encoder: ClipEncoder) -> None:
         self.encoder = encoder
         self.files: dict[int, _File] = {}
-        self._lock = -1
+        self._folder = -1  # holds the clip's folder, so that who takes over from a dead daemon waits for this process
 
-    def open(self, files: list[Opened], descriptors: list[int]) -> None:
+    def open(self, files: list[Opened], descriptors: list[int], *, held: bool) -> None:
+        if held:
+            *descriptors, self._folder = descriptors
         for opened, descriptor in zip(files, descriptors, strict=True):
             self.files[opened.number] = _File(descriptor, mapped=opened.mapped)
 
-    def hold(self) -> None:
-        """Lock the video's file, so that who takes over from a dead daemon waits until this process is gone, too."""
-        if self._lock < 0 and self.encoder.encoded:
-            with suppress(OSError):  # a file system without locks
-                self._lock = os.open(self.encoder.spec.part, os.O_RDONLY | os.O_CLOEXEC)
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
     def close(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
+        if self._folder >= 0:
+            os.close(self._folder)
         for file in self.files.values():
             file.close()
 

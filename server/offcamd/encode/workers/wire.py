@@ -79,14 +79,16 @@ class Opened(NamedTuple):
 class Encode(NamedTuple):
     """Encode frames of a clip, in order.
 
-    Its first request has its ``spec``. It ``resumes`` if it goes on with the file of a process that is gone, which may
-    have some of the frames.
+    Its first request has its ``spec``, and where its folder is ``held`` one descriptor more than ``files``, the last:
+    see `offcam_runs.folder_lock.held_for_helper`. It ``resumes`` if it goes on with the file of a process that is gone,
+    which may have some of the frames.
     """
 
     clip: int
     frames: list[Pixels]
     files: list[Opened]
     spec: ClipSpec | None = None
+    held: bool = False
     resumes: bool = False
 
 
