@@ -15,6 +15,7 @@ import films
 import offcam
 import offcam.connection.shared_memory
 import offcam.vector
+import ways
 from envs import Barcode, Look
 from waiting import wait_until
 
@@ -109,16 +110,7 @@ def test_a_frame_that_is_missing_is_counted_under_the_default_policy(tmp_path, s
 
 @pytest.fixture
 def slots(monkeypatch):
-    """The slots of shared memory that frames went into, None for each that went through the socket."""
-    seen: list[int | None] = []
-    put = offcam.connection.shared_memory.StreamArenas.put
-
-    def note(self, *arguments):
-        seen.append(put(self, *arguments))
-        return seen[-1]
-
-    monkeypatch.setattr(offcam.connection.shared_memory.StreamArenas, "put", note)
-    return seen
+    return ways.noted(monkeypatch)
 
 
 def taken(slots, ways: str) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -15,7 +18,7 @@ from envs import Barcode, play
 from offcam.connection import out_of_memory, shared_memory
 from offcam_runs.run import read_run
 from offcamd.process.instance_lock import daemon_paths
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 LENGTH = 20
 MIDWAY = 10
@@ -81,6 +84,29 @@ def test_of_frames_that_are_recorded_after_all_it_is_said(daemons, tmp_path, sai
     env.close()
     (missing,) = [clip.dropped for clip in read_run(tmp_path / "run").clips if clip.dropped]
     assert missing == {"lost": sent - lying}
+    daemons.stop()
+
+
+@pytest.mark.skipif(not shared_memory.POSSIBLE, reason="no anonymous files here that can be sealed")
+def test_where_all_are_recorded_after_all_no_others_are_told_of(daemons, tmp_path, said):
+    daemons.start("--encoders", "1")
+    env = offcam.record(Barcode(LENGTH), tmp_path / "run", every=1)
+    play(env, 1)
+    assert env.flush()
+    (encoder,) = daemons.stats()["encoders"]["pids"]
+    freeze(encoder)
+    env.reset()
+    for _ in range(MIDWAY):
+        env.step(0)
+    daemons.kill()
+    with suppress(ProcessLookupError):
+        os.kill(encoder, signal.SIGKILL)
+    daemons.start()
+    wait_until(lambda: (env.flush(), said)[1], "it is said")
+    frames = MIDWAY + 1
+    assert f"of {frames} frames sent for 1 videos it records {frames} that lie in shared memory or on disk (" in said[0]
+    env.close()
+    assert not [clip.dropped for clip in read_run(tmp_path / "run").clips if clip.dropped]
     daemons.stop()
 
 

@@ -15,20 +15,24 @@ import films
 from waiting import HANG_SECONDS, Process, freeze
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TESTS = Path(__file__).parents[1]
 SLOW_DAEMON = TESTS / "peers" / "slow_daemon.py"
 
 
 @contextlib.contextmanager
-def stopped(process: subprocess.Popen[str]) -> Iterator[None]:
-    """A process that is stopped meanwhile, and goes on in any case."""
+def stopped(process: subprocess.Popen[str]) -> Iterator[Callable[[], None]]:
+    """A process that is stopped meanwhile, and goes on in any case; what it yields has it go on earlier."""
+
+    def go_on() -> None:
+        process.send_signal(signal.SIGCONT)
+
     try:
         freeze(process.pid)
-        yield
+        yield go_on
     finally:
-        process.send_signal(signal.SIGCONT)
+        go_on()
 
 
 PATIENT = f"""

@@ -15,7 +15,7 @@ import films
 import offcam
 from begun import gone_on
 from envs import Barcode, play
-from offcam.connection import launch, reconnect, timeouts
+from offcam.connection import launch, reconnect, shared_memory, timeouts
 from offcam.connection.reconnect import Starter
 from offcam_proto.errors import DaemonUnavailable
 from offcam_proto.limits import MAX_RECORDS_IN_FLIGHT
@@ -70,6 +70,24 @@ def test_kills_in_a_row_are_one_case(folder, kill, endpoint, recwarn, kills):
     kill()
     env.close()
     assert [row.episode for row in films.episodes(folder)] == list(range(env.env.episode_id + 1))
+
+
+def test_under_block_a_frame_waits_for_it_where_the_memory_has_no_more_room(folder, kill, monkeypatch, recwarn):
+    monkeypatch.setattr(shared_memory, "ARENA_BYTES", 2**20)
+    env = offcam.record(Barcode(2000), str(folder), every=1, overflow="block")
+    env.reset()
+    wire = env.env._stream._wire
+    wait_until(lambda: env.step(0) and wire.arena, "the daemon can use the memory")
+    kill()
+    epoch = wire.epoch
+    while not any(env.step(0)[2:4]):
+        pass
+    assert gone_on(wire, epoch)
+    env.close()
+    films.check(folder)
+    clips = films.clips(folder).values()
+    assert sum(clip.offered for clip in clips) == 2001
+    assert {reason for clip in clips for reason in clip.dropped} <= {"lost"}
 
 
 def test_a_death_is_noticed_by_who_has_nothing_to_send(folder, embedded, endpoint, kill, recwarn):

@@ -198,7 +198,10 @@ class Exchange:
         cut = [video for owner in set(self.owners.values()) for video in owner.videos.cut_off()]
         frames = sum(sent for _, sent, _ in cut)
         lying = sum(lying for _, _, lying in cut) if another else 0
-        kept = f"it records {lying} that lie in shared memory or on disk; of the others " if lying else ""
+        missing = "the last ones may be missing"
+        if lying:
+            of_others = f"; of the others {missing}" if lying < frames else ""
+            missing = f"it records {lying} that lie in shared memory or on disk{of_others}"
         if not frames:
             return
         names = list(dict.fromkeys(name for name, *_ in cut))
@@ -208,8 +211,8 @@ class Exchange:
             what = f"died (while it ran the kernel ended {ended} for want of memory), and another one goes on"
         named = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
         logger.warn(
-            f"the recorder daemon {what}: of {frames} frames sent for {len(cut)} videos {kept}the last ones may be "
-            f"missing ({named}); `offcam ls` counts them. {self.unacked} records of episodes and videos that are not "
+            f"the recorder daemon {what}: of {frames} frames sent for {len(cut)} videos {missing} "
+            f"({named}); `offcam ls` counts them. {self.unacked} records of episodes and videos that are not "
             "known to be stored are sent again."
         )
 

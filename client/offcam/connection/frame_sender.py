@@ -36,6 +36,7 @@ class FrameSender:
         self._budget = timeouts.WAIT_BUDGET_SECONDS
         self._budget_at = time.monotonic()
         self._loading_budget = timeouts.START_SECONDS
+        self._arena_in_vain = 0.0  # when a frame last waited in vain for an arena to be opened, by `time.monotonic`
         self._slotless: WeakKeyDictionary[ClientStream, float] = WeakKeyDictionary()  # since when a stream lacks a slot
 
     def send(
@@ -75,11 +76,9 @@ class FrameSender:
             slot = self.arenas.put(wire, clip, index, pictures, cost, opening)
             if slot is not None:
                 return None if self._send_slot(wire, clip, index, layouts, slot) else "no_daemon"
-            parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
-            if parts is None:  # the connection was just renewed, which ended the clip: the next frame begins a new part
-                return "no_daemon"
-            exchange.send_due()  # frames in slots that precede this one
-            return None if wire.live and exchange.send(parts) else "no_daemon"
+            if wire.arena_asked and self._await_arena(wire, patience()):
+                return self.send(wire, epoch, opening, index, pictures, layouts, patience)
+            return self._send_pixels(wire, clip, index, pictures, layouts)
 
     def say(self, wire: ClientStream, message: OpenClip | EndClip | SaveClip) -> None:
         """Open, end or save a clip of a live stream, after whatever of that stream waits."""
@@ -199,6 +198,34 @@ class FrameSender:
         if outbox.messages:
             exchange.send_due()
         return sent
+
+    def _send_pixels(
+        self,
+        wire: ClientStream,
+        clip: int,
+        index: int,
+        pictures: tuple[Picture, ...],
+        layouts: tuple[FrameLayout, ...],
+    ) -> str | None:
+        """Send a frame through the socket; returns as `send`."""
+        parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
+        if parts is None:  # the connection was just renewed, which ended the clip: the next frame begins a new part
+            return "no_daemon"
+        self._exchange.send_due()  # frames in slots that precede this one
+        return None if wire.live and self._exchange.send(parts) else "no_daemon"
+
+    def _await_arena(self, wire: ClientStream, patience: float) -> bool:
+        """Wait for the daemon to open a stream's arena, under ``overflow="block"``.
+
+        What goes through the socket meanwhile would die with a daemon that has yet to encode it. Not again after a wait
+        in vain until the daemon says something. Returns whether the frame is to be sent anew.
+        """
+        exchange = self._exchange
+        if patience < timeouts.BLOCK_SECONDS or exchange.last_heard < self._arena_in_vain:
+            return False
+        answered = exchange.wait(lambda: not wire.arena_asked, patience)
+        self._arena_in_vain = 0.0 if answered else time.monotonic()
+        return answered
 
     def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:
         blocking = patience >= timeouts.BLOCK_SECONDS

@@ -22,6 +22,7 @@ class Handshake:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._gave_up = 0.0  # when a wait was in vain, by `time.monotonic`
+        self._blocked_in_vain = 0.0  # when a frame last waited in vain, by the same clock
         self._second_chance = True
 
     def deadline(self, *, strict: bool = False) -> float:
@@ -86,16 +87,42 @@ class Handshake:
             self._gave_up = time.monotonic()
             raise
 
-    def await_first_video(self, wire: ClientStream, seconds: float) -> None:
+    def await_first_video(self, wire: ClientStream) -> None:
         """As the first video of a process begins, wait for a daemon that is starting or was just started. Never raises.
 
         On a crowded machine the start takes longer than a constructor waits, and a short script would be over by then.
         """
         first, self._second_chance = self._second_chance, False
-        reconnect = self._exchange.reconnect
-        starting = reconnect.starter.running or launch.recent(self._exchange.endpoint)
+        starting = self._exchange.reconnect.starter.running or launch.recent(self._exchange.endpoint)
         if first and not wire.live and starting:
-            self._exchange.wait(lambda: wire.live or wire.refused is not None or reconnect.hopeless, seconds)
+            self._wait_while_hopeful(wire, timeouts.START_SECONDS)
+
+    def await_stream(self, wire: ClientStream) -> bool:
+        """Wait for the daemon to open a stream, as long as a frame waits for credit under ``overflow="block"``.
+
+        Not where no daemon is to come, nor again after a wait in vain until a daemon says something. Never raises.
+        Returns whether the stream is open.
+        """
+        if self._exchange.last_heard >= self._blocked_in_vain:
+            self._wait_while_hopeful(wire, timeouts.BLOCK_SECONDS)
+            self._blocked_in_vain = 0.0 if wire.live else time.monotonic()
+        return wire.live
+
+    def _wait_while_hopeful(self, wire: ClientStream, seconds: float) -> None:
+        """Wait for a daemon to open a stream, unless none is to come, which is looked for now and then."""
+        reconnect, looked = self._exchange.reconnect, 0.0
+
+        def over() -> bool:
+            nonlocal looked
+            if wire.live or wire.refused is not None:
+                return True
+            now = time.monotonic()
+            if now - looked < timeouts.RETRY_SECONDS:
+                return False
+            looked = now
+            return reconnect.hopeless
+
+        self._exchange.wait(over, seconds)
 
     def _connect_with_key(self, deadline: float, *, strict: bool) -> None:
         """Connect anew to a daemon of another host, as `Transport.connect_with_key`."""

@@ -76,7 +76,8 @@ HELD_SECONDS = 0.1
 """Longest time that frames are held back."""
 
 BLOCK_SECONDS = 30.0
-"""Longest wait for credit in one step under ``overflow="block"``."""
+"""Longest wait in one step under ``overflow="block"``: for credit, or for a daemon that has yet to answer, or to open
+shared memory. After a wait in vain for one of these two no step waits for it again until the daemon says something."""
 
 REOPEN_SECONDS = 2.0
 """How long the first step after a fork or a `close` waits for a daemon that listens or is being started."""

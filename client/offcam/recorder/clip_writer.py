@@ -150,12 +150,26 @@ class ClipWriter:
         this returns. Never raises, and waits only as the overflow policy says. Returns why the frame was dropped; None
         where it was not.
         """
+        layouts = tuple([picture.layout for picture in pictures])
+        part, reason = self._send(pictures, layouts, grid, number)
+        if reason == "no_daemon" and self._block and part.connection.handshake.await_stream(part.wire):
+            part, reason = self._send(pictures, layouts, grid, number)
+        reason = "timeout" if reason == "credit" and self._block else reason
+        part.offered += 1
+        if reason is not None:
+            part.dropped[reason] += 1
+        self._last_frame = time.monotonic()  # after the wait, so that it does not count as time of the next step
+        return reason
+
+    def _send(
+        self, pictures: tuple[Picture, ...], layouts: tuple[FrameLayout, ...], grid: tuple[int, int], number: int
+    ) -> tuple[_Part, str | None]:
+        """Send a frame, if that can be done. Returns its file, and why it was not sent; None where it was."""
         stream, part = self._stream, self._part
         wire = stream.wire()
         if stream.videos.taken_over != wire.epoch:
             stream.videos.take_over()
             part = self._part
-        layouts = tuple([picture.layout for picture in pictures])
         if (
             part is None
             or part.wire is not wire
@@ -165,20 +179,13 @@ class ClipWriter:
             part = self._next_part(wire, layouts, number)
         part.layouts = layouts
         connection = part.connection
-        if not part.offered:
-            seconds = timeouts.BLOCK_SECONDS if self._block else timeouts.START_SECONDS
-            connection.handshake.await_first_video(wire, seconds)
+        if not part.offered and not self._block:
+            connection.handshake.await_first_video(wire)
         opening = part.opening
         if not part.epoch or opening is None:
             opening = self._open(part, pictures, grid, number)
         index = number - part.begin
-        reason = connection.frames.send(wire, part.epoch, opening, index, pictures, layouts, self._patience)
-        reason = "timeout" if reason == "credit" and self._block else reason
-        part.offered += 1
-        if reason is not None:
-            part.dropped[reason] += 1
-        self._last_frame = time.monotonic()  # after the wait, so that it does not count as time of the next step
-        return reason
+        return part, connection.frames.send(wire, part.epoch, opening, index, pictures, layouts, self._patience)
 
     def reject(self) -> None:
         """Count a frame that is not a picture."""

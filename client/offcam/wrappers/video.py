@@ -58,7 +58,9 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         disable_logger: whether ``close()`` shows no progress while it waits, unless that takes long on a terminal.
         gc_trigger: called with an episode's number: whether to collect garbage after its video.
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted, and whose time
-            in the video stays empty, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
+            in the video stays empty, or ``"block"`` until there is room, until a daemon that is there and has not
+            answered yet does, or, with the first frame, until that can read the shared memory in which a frame survives
+            it: at most `timeouts.BLOCK_SECONDS`.
         source: what a video shows. ``"render"``, or ``"frames"``: what the env renders. ``"obs"``: what the agent sees,
             which must be pictures; of a stack the last one is taken, and no ``render_mode`` is needed. ``"replay"``:
             nothing is rendered in the loop. Instead, the steps of each episode are recorded, with all that is needed to
