@@ -14,6 +14,7 @@ import pytest
 from actors import SLOW_DAEMON, TESTS, WAIT_SECONDS
 
 import films
+from held import is_held
 from offcam.connection import shared_memory
 from offcam_proto import host
 from offcam_runs import folder_lock
@@ -79,15 +80,6 @@ def shown(folder: Path, side: int = 84) -> list[tuple[int, int]]:
         if clip.file
         for number in films.numbers(folder / clip.file, side, side)
     ]
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process that encodes has something to write into a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        return not try_flock(descriptor, exclusive=True)
-    finally:
-        os.close(descriptor)
 
 
 def take_in(way: str, folder: Path, daemons) -> None:
