@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,6 +69,15 @@ def through_the_socket(monkeypatch):
     return found
 
 
+@contextmanager
+def until_a_frame_waits(daemon, waits):
+    """The daemon is stopped, and goes on once a frame waits for it."""
+    with ThreadPoolExecutor(1) as other, stopped(daemon) as go_on:
+        resumed = other.submit(lambda: (wait_until(lambda: 1e6 in waits, "the first frame waits"), go_on()))
+        yield
+        resumed.result()
+
+
 def begun(folder: Path, overflow: str = "block") -> offcam.RecordVideo:
     return offcam.RecordVideo(Barcode(5), str(folder), episode_trigger=lambda _: True, overflow=overflow)
 
@@ -87,11 +97,9 @@ def pictures(folder: Path, episodes: range) -> list[list[int]]:
 @pytest.mark.filterwarnings("ignore:.*nothing is recorded yet", "ignore:.*the recorder daemon is there now")
 def test_a_daemon_that_answers_late_gets_every_frame(folder, daemon, waits, monkeypatch):
     monkeypatch.setattr(timeouts, "BLOCK_SECONDS", 1e6)
-    with ThreadPoolExecutor(1) as other, stopped(daemon) as go_on:
+    with until_a_frame_waits(daemon, waits):
         env = begun(folder)
-        resumed = other.submit(lambda: (wait_until(lambda: 1e6 in waits, "the first frame waits"), go_on()))
         play(env, 3)
-        resumed.result()
         env.close()
     films.check(folder)
     assert pictures(folder, range(3)) == WHOLE
@@ -121,10 +129,8 @@ class TestSharedMemory:
     def test_all_frames_lie_in_it(self, folder, daemon, waits, through_the_socket, monkeypatch):
         monkeypatch.setattr(timeouts, "BLOCK_SECONDS", 1e6)
         env = opened(folder)
-        with ThreadPoolExecutor(1) as other, stopped(daemon) as go_on:
-            resumed = other.submit(lambda: (wait_until(lambda: 1e6 in waits, "the first frame waits"), go_on()))
+        with until_a_frame_waits(daemon, waits):
             play(env, 3)
-            resumed.result()
         env.close()
         films.check(folder)
         assert pictures(folder, range(3)) == WHOLE
